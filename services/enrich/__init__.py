@@ -1,0 +1,1 @@
+"""Enrich: what an article is about, and what it belongs with."""

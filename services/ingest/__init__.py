@@ -1,0 +1,1 @@
+"""Ingest: pulls news pages and cleans them into records."""

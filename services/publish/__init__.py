@@ -1,0 +1,1 @@
+"""Publish: every partner gets every update, once, in order, in its own format."""
