@@ -1,0 +1,447 @@
+"""The tables (SQLAlchemy 2, typed). One metadata for SQLite and PostgreSQL; queries live in `shared.store`.
+
+Every row that a worker works on carries a lease: owner, epoch, until. A claim raises `lease_epoch` and `attempts`; a result
+commits only where the epoch is still the claimer's.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    DateTime,
+    Dialect,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+
+class Instant(TypeDecorator[dt.datetime]):
+    """UTC-aware datetimes on both stores; SQLite keeps them as sortable text."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: dt.datetime | None, dialect: Dialect) -> dt.datetime | None:
+        if value is None:
+            return None
+        utc = value.astimezone(dt.UTC)
+        return utc.replace(tzinfo=None) if dialect.name == "sqlite" else utc
+
+    def process_result_value(self, value: dt.datetime | None, dialect: Dialect) -> dt.datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=dt.UTC) if value.tzinfo is None else value.astimezone(dt.UTC)
+
+
+BigKey = BigInteger().with_variant(Integer, "sqlite")  # SQLite counts up only in an INTEGER PRIMARY KEY
+
+_NAMES = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+
+class Base(DeclarativeBase):
+    metadata = MetaData(naming_convention=_NAMES)
+    type_annotation_map = {dt.datetime: Instant(), bytes: LargeBinary(), str: Text(), float: Float()}  # noqa: RUF012 - declared so by SQLAlchemy
+
+
+class Leased:
+    """Columns of a row that one worker at a time holds."""
+
+    lease_owner: Mapped[str | None] = mapped_column(String(120))
+    lease_epoch: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
+    lease_until: Mapped[dt.datetime | None]
+    attempts: Mapped[int] = mapped_column(default=0, server_default="0")
+
+
+def _held(table: str) -> Index:
+    """Finds the rows whose owner died without reading the others."""
+    return Index(f"ix_{table}_lease_owner", "lease_owner", sqlite_where=text("lease_owner IS NOT NULL"),
+                 postgresql_where=text("lease_owner IS NOT NULL"))  # fmt: skip
+
+
+class MetaRow(Base):
+    """Facts of the installation: its id, its salt."""
+
+    __tablename__ = "meta"
+    key: Mapped[str] = mapped_column(String(60), primary_key=True)
+    value: Mapped[str]
+
+
+class LaneRow(Leased, Base):
+    """A queue that one worker drains: "host:example.org", "endpoint:7", "plan".
+
+    `due_at` says when there is work (None: none), `blocked_until` when the other side may be spoken to again.
+    """
+
+    __tablename__ = "lane"
+    key: Mapped[str] = mapped_column(String(300), primary_key=True)
+    kind: Mapped[str] = mapped_column(String(20))
+    due_at: Mapped[dt.datetime | None]
+    blocked_until: Mapped[dt.datetime | None]
+    failures: Mapped[int] = mapped_column(default=0, server_default="0")
+    breaker: Mapped[str | None]
+    paused: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
+    __table_args__ = (Index("ix_lane_kind_due_at", "kind", "due_at"), _held("lane"))
+
+
+class SourceRow(Leased, Base):
+    """A site we watch. `seen` is the left side of its book: raised by the poll, never summed from entries."""
+
+    __tablename__ = "source"
+    id: Mapped[int] = mapped_column(BigKey, primary_key=True)
+    name: Mapped[str] = mapped_column(String(100), unique=True)
+    url: Mapped[str]
+    kind: Mapped[str] = mapped_column(String(20))  # feed | listing | sitemap | push
+    state: Mapped[str] = mapped_column(String(20), default="active")  # active | paused | stopped | removed
+    profile: Mapped[str | None] = mapped_column(String(100))
+    created_at: Mapped[dt.datetime]
+    due_at: Mapped[dt.datetime | None]
+    seen: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
+    etag: Mapped[str | None]
+    last_modified: Mapped[str | None]
+    first_polled_at: Mapped[dt.datetime | None]
+    polled_at: Mapped[dt.datetime | None]
+    ok_at: Mapped[dt.datetime | None]
+    new_at: Mapped[dt.datetime | None]
+    failures: Mapped[int] = mapped_column(default=0, server_default="0")
+    last_error: Mapped[str | None]
+    rhythm: Mapped[str | None]  # JSON of services.ingest.schedule's state
+    __table_args__ = (Index("ix_source_state_due_at", "state", "due_at"), _held("source"))
+
+
+class EntryRow(Leased, Base):
+    """One item of a source. `state` is its place in the book, `step` what it waits for (fetch, extract, nothing)."""
+
+    __tablename__ = "entry"
+    id: Mapped[int] = mapped_column(BigKey, primary_key=True)
+    source_id: Mapped[int] = mapped_column(ForeignKey("source.id"))
+    key_hash: Mapped[str] = mapped_column(String(64))
+    url: Mapped[str | None]
+    host: Mapped[str | None] = mapped_column(String(290))
+    item: Mapped[bytes]  # JSON of records.Entry, as last seen
+    item_hash: Mapped[str] = mapped_column(String(64))
+    state: Mapped[str] = mapped_column(String(20))  # waiting | stored | duplicate | quarantined | gone
+    step: Mapped[str | None] = mapped_column(String(10))  # fetch | extract
+    due_at: Mapped[dt.datetime | None]
+    seen_at: Mapped[dt.datetime]
+    backfill: Mapped[bool]
+    reason: Mapped[str | None] = mapped_column(String(60))
+    detail: Mapped[str | None]
+    failures: Mapped[int] = mapped_column(default=0, server_default="0")
+    gone_seen: Mapped[int] = mapped_column(default=0, server_default="0")
+    etag: Mapped[str | None]
+    last_modified: Mapped[str | None]
+    page_id: Mapped[int | None] = mapped_column(BigInteger)
+    article_id: Mapped[str | None] = mapped_column(String(24), index=True)
+    __table_args__ = (
+        UniqueConstraint("source_id", "key_hash"),
+        Index("ix_entry_host_due_at", "host", "due_at", sqlite_where=text("step = 'fetch'"),
+              postgresql_where=text("step = 'fetch'")),
+        Index("ix_entry_due_at", "due_at", sqlite_where=text("step = 'extract'"),
+              postgresql_where=text("step = 'extract'")),
+        Index("ix_entry_source_id_state", "source_id", "state"),
+        _held("entry"),
+    )  # fmt: skip
+
+
+class PageRow(Base):
+    """The bytes as fetched or pushed in, zstd-compressed: new rules can be tried over history."""
+
+    __tablename__ = "page"
+    id: Mapped[int] = mapped_column(BigKey, primary_key=True)
+    entry_id: Mapped[int] = mapped_column(BigInteger, index=True)
+    requested_url: Mapped[str | None]
+    final_url: Mapped[str | None]
+    status: Mapped[int]
+    content_type: Mapped[str | None]
+    sha256: Mapped[str] = mapped_column(String(64))
+    size: Mapped[int]
+    body: Mapped[bytes]
+    fetched_at: Mapped[dt.datetime]
+
+
+class ArticleRow(Leased, Base):
+    """The present of one article. Its past is in `revision`. The claim of enrichment is on this row, so revisions pass in order."""
+
+    __tablename__ = "article"
+    id: Mapped[str] = mapped_column(String(24), primary_key=True)
+    source_id: Mapped[int] = mapped_column(ForeignKey("source.id"))
+    identity: Mapped[str] = mapped_column(String(64), unique=True)  # digest of canonical URL, or of source + headline + date
+    url: Mapped[str | None]
+    source_item_id: Mapped[str | None]
+    state: Mapped[str] = mapped_column(String(20), default="usable")  # usable | withdrawn
+    held: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
+    embargo_until: Mapped[dt.datetime | None]
+    revision: Mapped[int]
+    enriched_revision: Mapped[int] = mapped_column(default=0, server_default="0")
+    content_hash: Mapped[str] = mapped_column(String(64), index=True)
+    headline: Mapped[str]
+    language: Mapped[str | None] = mapped_column(String(12))
+    section: Mapped[str | None]
+    published_at: Mapped[dt.datetime | None] = mapped_column(index=True)
+    first_seen_at: Mapped[dt.datetime]
+    backfill: Mapped[bool]
+    story_id: Mapped[str | None] = mapped_column(String(24), index=True)
+    due_at: Mapped[dt.datetime | None]
+    reason: Mapped[str | None] = mapped_column(String(60))
+    __table_args__ = (
+        Index("ix_article_due_at", "due_at", sqlite_where=text("due_at IS NOT NULL"),
+              postgresql_where=text("due_at IS NOT NULL")),
+        _held("article"),
+    )  # fmt: skip
+
+
+class RevisionRow(Base):
+    """One immutable revision: the record as JSON, and our annotations beside it once enriched."""
+
+    __tablename__ = "revision"
+    article_id: Mapped[str] = mapped_column(ForeignKey("article.id"), primary_key=True)
+    revision: Mapped[int] = mapped_column(primary_key=True)
+    kind: Mapped[str] = mapped_column(String(20))  # new | update | correction | withdrawal
+    record: Mapped[bytes]
+    annotations: Mapped[bytes | None]
+    content_hash: Mapped[str] = mapped_column(String(64))
+    page_id: Mapped[int | None] = mapped_column(BigInteger)
+    entry_id: Mapped[int | None] = mapped_column(BigInteger)
+    at: Mapped[dt.datetime]
+
+
+class SigRow(Base):
+    """A posting: this salient term stands in that document. `day` counts from 1970-01-01, `doc` is the article id's number."""
+
+    __tablename__ = "sig"
+    term: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    day: Mapped[int] = mapped_column(primary_key=True)
+    doc: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    weight: Mapped[float]
+    __table_args__ = (Index("ix_sig_doc", "doc"), {"sqlite_with_rowid": False})
+
+
+class FpRow(Base):
+    """A fingerprint: this shingle hash is among the document's smallest."""
+
+    __tablename__ = "fp"
+    hash: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    doc: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    day: Mapped[int]
+    __table_args__ = (Index("ix_fp_doc", "doc"), {"sqlite_with_rowid": False})
+
+
+class LinkRow(Base):
+    """A computed link between two articles, drawn at `as_of`."""
+
+    __tablename__ = "link"
+    article_id: Mapped[str] = mapped_column(String(24), primary_key=True)
+    other_id: Mapped[str] = mapped_column(String(24), primary_key=True)
+    relation: Mapped[str] = mapped_column(String(20))
+    score: Mapped[float]
+    method: Mapped[str] = mapped_column(String(40))
+    version: Mapped[str] = mapped_column(String(40))
+    as_of: Mapped[dt.datetime]
+    reasons: Mapped[str]  # JSON list
+    dropped: Mapped[bool] = mapped_column(default=False, server_default=text("false"))  # by a person
+    __table_args__ = (Index("ix_link_other_id", "other_id"),)
+
+
+class StoryRow(Base):
+    """A cluster of articles about one happening. Merged stories point to the one that goes on."""
+
+    __tablename__ = "story"
+    id: Mapped[str] = mapped_column(String(24), primary_key=True)
+    created_at: Mapped[dt.datetime]
+    size: Mapped[int]
+    merged_into: Mapped[str | None] = mapped_column(String(24))
+
+
+class CategoryRow(Base):
+    """A category of an article: by the publisher, a model, or a person (whose word wins)."""
+
+    __tablename__ = "category"
+    article_id: Mapped[str] = mapped_column(String(24), primary_key=True)
+    scheme: Mapped[str] = mapped_column(String(60), primary_key=True)
+    code: Mapped[str] = mapped_column(String(120), primary_key=True)
+    label: Mapped[str]
+    method: Mapped[str] = mapped_column(String(20))
+    version: Mapped[str] = mapped_column(String(40))
+    score: Mapped[float]
+    reasons: Mapped[str]  # JSON list
+    suggestion: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
+    __table_args__ = (Index("ix_category_scheme_code", "scheme", "code"),)
+
+
+class ModelRow(Base):
+    """A trained section model: its bytes and the figures on held-back labels that let it in."""
+
+    __tablename__ = "model"
+    id: Mapped[int] = mapped_column(BigKey, primary_key=True)
+    scheme: Mapped[str] = mapped_column(String(60), index=True)
+    trained_at: Mapped[dt.datetime]
+    version: Mapped[str] = mapped_column(String(40))
+    figures: Mapped[str]
+    body: Mapped[bytes]
+
+
+class StatusRow(Base):
+    """One observation of a section's status, by one article."""
+
+    __tablename__ = "status"
+    article_id: Mapped[str] = mapped_column(String(24), primary_key=True)
+    source_id: Mapped[int] = mapped_column(BigInteger)
+    section: Mapped[str]
+    at: Mapped[dt.datetime]
+    value: Mapped[str] = mapped_column(String(12))
+    __table_args__ = (Index("ix_status_source_id_section_at", "source_id", "section", "at"),)
+
+
+class EventHeadRow(Base):
+    """The one row that numbers events. Raised as the last statement before COMMIT, so numbers commit in order, gap-free."""
+
+    __tablename__ = "event_head"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    n: Mapped[int] = mapped_column(BigInteger)
+    epoch: Mapped[int] = mapped_column(BigInteger)
+    planned: Mapped[int] = mapped_column(BigInteger)
+
+
+class EventRow(Base):
+    """What happened to an article, for partners. `occurrence` tells repeated events of one revision apart."""
+
+    __tablename__ = "event"
+    number: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    kind: Mapped[str] = mapped_column(String(40))
+    article_id: Mapped[str] = mapped_column(String(24))
+    revision: Mapped[int]
+    occurrence: Mapped[int] = mapped_column(default=0, server_default="0")
+    backfill: Mapped[bool]
+    at: Mapped[dt.datetime]
+    __table_args__ = (UniqueConstraint("article_id", "revision", "kind", "occurrence"),)
+
+
+class PartnerRow(Base):
+    __tablename__ = "partner"
+    id: Mapped[int] = mapped_column(BigKey, primary_key=True)
+    name: Mapped[str] = mapped_column(String(100), unique=True)
+    state: Mapped[str] = mapped_column(String(20), default="active")  # active | removed
+    created_at: Mapped[dt.datetime]
+
+
+class EndpointRow(Base):
+    """Where a partner takes delivery. `joined_n`, `backfilled` and `filtered` are counters of its book; `position` its cursor."""
+
+    __tablename__ = "endpoint"
+    id: Mapped[int] = mapped_column(BigKey, primary_key=True)
+    partner_id: Mapped[int] = mapped_column(ForeignKey("partner.id"), index=True)
+    kind: Mapped[str] = mapped_column(String(20))  # webhook | storage
+    url: Mapped[str]
+    format: Mapped[str] = mapped_column(String(20), default="brief")
+    secrets: Mapped[str]  # encrypted JSON list, newest first
+    state: Mapped[str] = mapped_column(String(20), default="active")  # active | paused | disabled | removed
+    reason: Mapped[str | None]
+    created_at: Mapped[dt.datetime]
+    joined_n: Mapped[int] = mapped_column(BigInteger)
+    backfilled: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
+    filtered: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
+    position: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
+    concurrency: Mapped[int] = mapped_column(default=4, server_default="4")
+    chain: Mapped[str] = mapped_column(String(64), default="", server_default="")  # digest of the newest attempt
+
+
+class SubscriptionRow(Base):
+    """What an endpoint wants. An endpoint without one wants everything that is not back-fill."""
+
+    __tablename__ = "subscription"
+    id: Mapped[int] = mapped_column(BigKey, primary_key=True)
+    endpoint_id: Mapped[int] = mapped_column(ForeignKey("endpoint.id"), index=True)
+    filter: Mapped[str] = mapped_column(default="")
+    backfill: Mapped[bool] = mapped_column(default=False)
+    coalesce: Mapped[bool] = mapped_column(default=False)
+    relinked: Mapped[bool] = mapped_column(default=False)
+
+
+class DeliveryRow(Base):
+    """One event for one endpoint. `begun` counts attempts started, `attempts` those with a known outcome."""
+
+    __tablename__ = "delivery"
+    id: Mapped[int] = mapped_column(BigKey, primary_key=True)
+    endpoint_id: Mapped[int] = mapped_column(ForeignKey("endpoint.id"))
+    event_number: Mapped[int] = mapped_column(BigInteger)
+    article_id: Mapped[str] = mapped_column(String(24))
+    revision: Mapped[int]
+    kind: Mapped[str] = mapped_column(String(40))
+    occurrence: Mapped[int] = mapped_column(default=0)
+    webhook_id: Mapped[str] = mapped_column(String(64))
+    state: Mapped[str] = mapped_column(String(20))  # held | due | delivered | superseded | quarantined
+    position: Mapped[int | None] = mapped_column(BigInteger)
+    due_at: Mapped[dt.datetime | None]
+    begun: Mapped[int] = mapped_column(default=0, server_default="0")
+    attempts: Mapped[int] = mapped_column(default=0, server_default="0")
+    reason: Mapped[str | None] = mapped_column(String(60))
+    delivered_at: Mapped[dt.datetime | None]
+    __table_args__ = (
+        UniqueConstraint("endpoint_id", "event_number"),
+        UniqueConstraint("endpoint_id", "position"),
+        Index("ix_delivery_endpoint_id_due_at", "endpoint_id", "due_at", sqlite_where=text("state = 'due'"),
+              postgresql_where=text("state = 'due'")),
+        Index("ix_delivery_endpoint_id_article_id", "endpoint_id", "article_id"),
+        Index("ix_delivery_endpoint_id_state", "endpoint_id", "state"),
+        Index("ix_delivery_article_id", "article_id"),
+    )  # fmt: skip
+
+
+class AttemptRow(Base):
+    """What one try to deliver met. Appended, never changed; `chain` hashes it together with the endpoint's previous one."""
+
+    __tablename__ = "attempt"
+    id: Mapped[int] = mapped_column(BigKey, primary_key=True)
+    delivery_id: Mapped[int] = mapped_column(BigInteger, index=True)
+    endpoint_id: Mapped[int] = mapped_column(BigInteger)
+    number: Mapped[int]
+    at: Mapped[dt.datetime]
+    duration_ms: Mapped[int]
+    outcome: Mapped[str] = mapped_column(String(20))  # delivered | retry | dead | disabled | late
+    status: Mapped[int | None]
+    reason: Mapped[str | None] = mapped_column(String(60))
+    response: Mapped[str | None]
+    chain: Mapped[str] = mapped_column(String(64))
+    __table_args__ = (Index("ix_attempt_endpoint_id_at", "endpoint_id", "at"),)
+
+
+class HeartbeatRow(Base):
+    """A worker's sign of life: written with its claims, so a worker that no longer consumes goes silent."""
+
+    __tablename__ = "heartbeat"
+    worker: Mapped[str] = mapped_column(String(120), primary_key=True)
+    kind: Mapped[str] = mapped_column(String(20))
+    at: Mapped[dt.datetime]
+
+
+class AuditRow(Base):
+    """Who did what to what, and why."""
+
+    __tablename__ = "audit"
+    id: Mapped[int] = mapped_column(BigKey, primary_key=True)
+    at: Mapped[dt.datetime]
+    who: Mapped[str] = mapped_column(String(100))
+    action: Mapped[str] = mapped_column(String(60))
+    target: Mapped[str]
+    reason: Mapped[str] = mapped_column(default="")
+
+
+Row = dict[str, Any]

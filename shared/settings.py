@@ -1,0 +1,169 @@
+"""Environment and briefwire.toml in, one frozen Settings out. Read once, at the door; unknown keys fail at start.
+
+Order: defaults, then `briefwire.toml` (in the data folder or the working folder, or named by BRIEFWIRE_CONFIG), then the
+environment: BRIEFWIRE_DATA, BRIEFWIRE_STORE_URL, BRIEFWIRE_BROKER_URL, BRIEFWIRE_WEB_PORT; each may end in _FILE to be read from a file.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from shared.errors import OperatorError
+
+
+class StoreSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`url`: SQLAlchemy URL of a PostgreSQL database; empty means SQLite in the data folder."""
+
+    url: str = ""
+
+
+class BrokerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`url`: a Redis URL; empty means the embedded broker in the data folder."""
+
+    url: str = ""
+
+
+class WebSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    host: str = "127.0.0.1"
+    port: int = 8600
+
+
+class FetchSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How the wire behaves as a guest. `allow_hosts` are internal "host:port" that may be spoken to all the same."""
+
+    contact: str = ""
+    allow_hosts: tuple[str, ...] = ()
+    gap_s: float = 1.0
+    deadline_s: float = 20.0
+    max_mb: float = 10.0
+    poll_min_s: float = 300.0
+    poll_max_s: float = 86_400.0
+    robots: bool = True
+    revisit: bool = True
+
+
+class IngestSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`backfill_days`: an entry older than this when first seen is back-fill. `profiles`: folders of your own profiles."""
+
+    backfill_days: float = 7.0
+    profiles: tuple[str, ...] = ()
+    zone: str = "UTC"
+
+
+class EnrichSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`languages`: what your sources write in. `window_days`: how far back duplicate and same_story look."""
+
+    languages: tuple[str, ...] = ("en", "ru", "be", "uk", "de", "fr", "es", "it", "pl", "pt", "nl", "sv", "lt", "lv", "cs")
+    window_days: int = 14
+
+
+class DeliverSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    deadline_s: float = 20.0
+    schedule_s: tuple[float, ...] = (0, 5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400)
+
+
+class WorkerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Threads of fetch and deliver; processes of extract and enrich (0: one a core, at most four)."""
+
+    fetch: int = 32
+    deliver: int = 32
+    extract: int = 0
+    enrich: int = 0
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Everything an operator may set. `data` is the folder that holds all state of an embedded installation."""
+
+    data: str = "briefwire-data"
+    store: StoreSettings = StoreSettings()
+    broker: BrokerSettings = BrokerSettings()
+    web: WebSettings = WebSettings()
+    fetch: FetchSettings = FetchSettings()
+    ingest: IngestSettings = IngestSettings()
+    enrich: EnrichSettings = EnrichSettings()
+    deliver: DeliverSettings = DeliverSettings()
+    workers: WorkerSettings = WorkerSettings()
+
+    @property
+    def folder(self) -> Path:
+        return Path(self.data).expanduser().resolve()
+
+    @property
+    def store_url(self) -> str:
+        return self.store.url or f"sqlite:///{self.folder / 'briefwire.sqlite3'}"
+
+    @property
+    def broker_socket(self) -> Path:
+        return self.folder / "broker.sock"
+
+    def processes(self, configured: int) -> int:
+        """How many processes to run where `configured` may be 0 for "as the machine has"."""
+        return configured or max(1, min(4, os.cpu_count() or 1))
+
+
+def load(environ: Mapping[str, str] | None = None, *, config: Path | None = None, data: Path | None = None) -> Settings:
+    """The settings of this process.
+
+    Args:
+        environ: the environment, os.environ unless given.
+        config: a TOML file; unless given, BRIEFWIRE_CONFIG, then briefwire.toml in the data folder, then in the working folder.
+        data: the data folder, above all other ways to name it.
+
+    Raises:
+        OperatorError: a file that cannot be read, an unknown key, a value of the wrong type.
+    """
+    env = os.environ if environ is None else environ
+    named = config or (Path(env["BRIEFWIRE_CONFIG"]) if env.get("BRIEFWIRE_CONFIG") else None)
+    folder = str(data) if data else _secret(env, "BRIEFWIRE_DATA")
+    raw = _read(named or _first_existing(folder), required=named is not None)
+    if folder:
+        raw["data"] = folder
+    _override(raw, "store", "url", _secret(env, "BRIEFWIRE_STORE_URL"))
+    _override(raw, "broker", "url", _secret(env, "BRIEFWIRE_BROKER_URL"))
+    port = env.get("BRIEFWIRE_WEB_PORT")
+    _override(raw, "web", "port", int(port) if port and port.isdecimal() else port)
+    try:
+        return msgspec.convert(raw, Settings)
+    except msgspec.ValidationError as error:
+        raise OperatorError(f"The settings are not valid: {error}.", "Correct that key in briefwire.toml; "
+                            "docs/operating.md lists every key.") from None  # fmt: skip
+
+
+def _first_existing(folder: str | None) -> Path | None:
+    places = [Path(folder or Settings().data) / "briefwire.toml", Path("briefwire.toml")]
+    return next((place for place in places if place.is_file()), None)
+
+
+def _read(path: Path | None, *, required: bool) -> dict[str, object]:
+    if path is None:
+        return {}
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        if not required:
+            return {}
+        raise OperatorError(f"There is no settings file at {path}.", "Check BRIEFWIRE_CONFIG.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise OperatorError(f"{path} cannot be read: {error}.", "Correct it, then try again.") from None
+
+
+def _secret(env: Mapping[str, str], name: str) -> str | None:
+    if env.get(name):
+        return env[name]
+    file = env.get(f"{name}_FILE")
+    try:
+        return Path(file).read_text(encoding="utf-8").strip() if file else None
+    except OSError as error:
+        raise OperatorError(f"{name}_FILE cannot be read: {error}.", "Mount the file or unset the variable.") from None
+
+
+def _override(raw: dict[str, object], section: str, key: str, value: object) -> None:
+    if value is not None:
+        table = raw.setdefault(section, {})
+        if isinstance(table, dict):
+            table[key] = value

@@ -1,0 +1,129 @@
+"""Claims by compare-and-set: who works on which row, until when. One UPDATE; if no row changed, someone else has it.
+
+A claim raises `attempts` and commits before the work starts, so a batch that kills its worker is found again one by one
+and quarantined after `POISON` tries. A result commits only where `lease_epoch` is still the claimer's.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import platform
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any
+
+import psutil
+from sqlalchemy import Connection, and_, or_, select, update
+
+from shared.models import ArticleRow, EntryRow, LaneRow, Row, SourceRow
+
+POISON = 3
+LEASE_S = 60.0
+
+LEASED: tuple[type[Any], ...] = (LaneRow, SourceRow, EntryRow, ArticleRow)
+
+
+def owner() -> str:
+    """This process as the owner of leases: host, pid, and its start time, since pids come back."""
+    pid = os.getpid()
+    cached = _owner.get(pid)
+    if cached is None:
+        cached = _owner[pid] = f"{platform.node()}:{pid}:{psutil.Process(pid).create_time():.2f}"
+    return cached
+
+
+_owner: dict[int, str] = {}
+
+
+def unleased(table: type[Any], now: dt.datetime) -> Any:
+    """The condition that nobody holds the row."""
+    return or_(table.lease_until.is_(None), table.lease_until < now)
+
+
+def due(table: type[Any], now: dt.datetime) -> Any:
+    """The condition that the row waits for work and nobody holds it."""
+    return and_(table.due_at.is_not(None), table.due_at <= now, unleased(table, now))
+
+
+def claim(
+    connection: Connection, table: type[Any], keys: Collection[Any], now: dt.datetime, *, where: Sequence[Any] = (),
+    lease_s: float = LEASE_S,
+) -> list[Row]:  # fmt: skip
+    """Takes those of `keys` that are due and free.
+
+    Returns:
+        The rows as dicts after the claim, in the order of their keys. Empty: someone else was first, or nothing is due.
+    """
+    key = table.__table__.primary_key.columns[0]
+    picked = select(key).where(key.in_(list(keys)), due(table, now), *where).with_for_update(skip_locked=True)
+    statement = (
+        update(table)
+        .where(key.in_(picked))
+        .values(
+            lease_owner=owner(),
+            lease_epoch=table.lease_epoch + 1,
+            lease_until=now + dt.timedelta(seconds=lease_s),
+            attempts=table.attempts + 1,
+        )
+        .returning(*table.__table__.columns)
+        .execution_options(synchronize_session=False)
+    )
+    rows = [dict(row) for row in connection.execute(statement).mappings()]
+    return sorted(rows, key=lambda row: str(row[key.name]))
+
+
+def settle(connection: Connection, table: type[Any], row: Row, **values: Any) -> bool:
+    """Ends a claim with a result, if it is still ours. False: the lease went to someone else, the result is late."""
+    key = table.__table__.primary_key.columns[0]
+    free: dict[str, Any] = {"lease_owner": None, "lease_until": None, "attempts": 0}
+    statement = (
+        update(table)
+        .where(key == row[key.name], table.lease_epoch == row["lease_epoch"])
+        .values(free | values)
+        .execution_options(synchronize_session=False)
+    )
+    return connection.execute(statement).rowcount == 1
+
+
+def renew(connection: Connection, table: type[Any], row: Row, now: dt.datetime, lease_s: float = LEASE_S) -> bool:
+    """Prolongs a claim that is still ours; False where it is lost."""
+    return settle(connection, table, row, lease_owner=row["lease_owner"], attempts=row["attempts"],
+                  lease_until=now + dt.timedelta(seconds=lease_s))  # fmt: skip
+
+
+def free_dead(connection: Connection, alive: Iterable[str] = ()) -> int:
+    """Frees the leases of processes of this machine that are no more, except owners named `alive`. Returns how many rows."""
+    freed, spared = 0, set(alive)
+    for table in LEASED:
+        held = select(table.lease_owner).where(table.lease_owner.is_not(None)).distinct()
+        gone = [name for (name,) in connection.execute(held) if name not in spared and not is_alive(name)]
+        if gone:
+            statement = update(table).where(table.lease_owner.in_(gone)).values(lease_owner=None, lease_until=None)
+            freed += connection.execute(statement.execution_options(synchronize_session=False)).rowcount
+    return freed
+
+
+def dead_owners(connection: Connection) -> list[str]:
+    """Owners of leases that are processes of this machine and are no more. Only reads."""
+    names = {name for table in LEASED
+             for (name,) in connection.execute(select(table.lease_owner).where(table.lease_owner.is_not(None)).distinct())}  # fmt: skip
+    return sorted(name for name in names if not is_alive(name))
+
+
+def is_alive(name: str) -> bool:
+    """Whether the owner may still be at work. An owner on another machine counts as alive: its lease runs out by itself."""
+    host, pid, started = name.rsplit(":", 2)
+    if host != platform.node():
+        return True
+    try:
+        process = psutil.Process(int(pid))
+        return abs(process.create_time() - float(started)) < 1.0 and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def poisoned(row: Row) -> bool:
+    """Whether this row has taken its workers down too often to try it again."""
+    return int(row["attempts"]) > POISON
+
+
