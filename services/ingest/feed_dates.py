@@ -1,8 +1,8 @@
 """A date as feeds, sitemaps and section pages print it in, an instant out: ISO 8601 in UTC with +00:00, or None.
 
-Read are RFC 3339 and its looser cousins, RFC 822 with numeric zones or the zone names of Europe and North America, Unix seconds,
-and dates with month names in English, Belarusian, Russian or Ukrainian. A date without a zone is taken as UTC: feeds carry no better
-hint, and the article's own page is asked afterwards.
+Read are RFC 3339 and its looser cousins, RFC 822 with numeric zones or the zone names of Europe and North America, Unix
+seconds, and dates with month names in English, Belarusian, Russian or Ukrainian. A date without a zone is taken as UTC:
+feeds carry no better hint, and the article's own page is asked afterwards.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ _HOURS: Final = {
 _STEMS: Final = (
     ("jan", "янв", "студ", "січ"), ("feb", "фев", "лют"), ("mar", "мар", "сак", "бер"), ("apr", "апр", "крас", "кві"),
     ("may", "май", "мая", "траў", "трав"), ("jun", "июн", "чэрв", "черв"), ("jul", "июл", "ліп", "лип"),
-    ("aug", "авг", "жні", "серп"), ("sep", "сен", "вер"), ("oct", "окт", "кастр", "жовт"), ("nov", "ноя", "ліст", "лист"),
+    ("aug", "авг", "жні", "серп"), ("sep", "сен", "вер"), ("oct", "окт", "кастр", "жовт"),
+    ("nov", "ноя", "ліст", "лист"),
     ("dec", "дек", "снеж", "груд"),
 )  # fmt: skip
 _BY_STEM: Final = {stem: number for number, stems in enumerate(_STEMS, 1) for stem in stems}
@@ -44,7 +45,8 @@ _SHAPES: Final = tuple(
         r"(?P<year>\d{4})-(?P<month>\d{1,2})(?:-(?P<day>\d{1,2}))?",
         r"(?P<year>\d{4})/(?P<month>\d{1,2})/(?P<day>\d{1,2})",
         r"(?P<day>\d{1,2})\.(?P<month>\d{1,2})\.(?P<year>\d{4})(?:\s*г(?:ода|\.)?)?",
-        _WEEKDAY + r"(?P<day>\d{1,2})(?:st|nd|rd|th)?[\s-]+(?P<name>[^\W\d]{3,12})\.?,?[\s-]+(?P<year>\d{4}|\d{2})(?:\s*(?:г|р)\.)?",
+        _WEEKDAY + r"(?P<day>\d{1,2})(?:st|nd|rd|th)?[\s-]+(?P<name>[^\W\d]{3,12})\.?,?[\s-]+"
+        r"(?P<year>\d{4}|\d{2})(?:\s*[гр]\.)?",
         _WEEKDAY + r"(?P<name>[^\W\d]{3,12})\.?\s+(?P<day>\d{1,2})(?:st|nd|rd|th)?,?\s+(?P<year>\d{4})",
         r"(?P<year>\d{4})(?P<month>\d{2})(?P<day>\d{2})",
         r"(?P<year>(?:19|20)\d{2})",
@@ -54,7 +56,9 @@ _EPOCH = re.compile(r"\d{10}$")
 
 
 def utc(raw: str | None) -> str | None:
-    """The instant of a printed date as ISO 8601 in UTC ("2017-10-02T08:49:00+00:00"), None where it is not understood."""
+    """The instant of a printed date as ISO 8601 in UTC ("2017-10-02T08:49:00+00:00"), None where it is not
+    understood.
+    """
     flat = " ".join((raw or "").split())
     if not flat or len(flat) > _LIMIT:
         return None

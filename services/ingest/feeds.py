@@ -1,8 +1,9 @@
 """The bytes of a feed in, a `Feed` out: RSS, Atom and RDF through feedparser, JSON Feed by our own few lines.
 
-The charset is settled here (byte order mark, header, prolog, UTF-8, detection), the document is mended where it is cut off, and
-feedparser gets clean bytes: it never sees a URL, so it fetches nothing, and it neither sanitises nor rewrites markup. Text comes out
-plain. A hostile document costs feedparser seconds of CPU: callers run `parse` in `shared.sandbox`.
+The charset is settled here (byte order mark, header, prolog, UTF-8, detection), the document is mended where it is cut
+off, and feedparser gets clean bytes: it never sees a URL, so it fetches nothing, and it neither sanitises nor rewrites
+markup. Text comes out plain. A hostile document costs feedparser seconds of CPU: callers run `parse` in
+`shared.sandbox`.
 """
 
 from __future__ import annotations
@@ -73,8 +74,8 @@ def parse(body: bytes, url: str | None, content_type: str | None) -> Feed:
 def decode(body: bytes, content_type: str | None) -> tuple[str, str]:
     """Text and the name of its charset: byte order mark, then header, prolog, UTF-8, detection; the first that fits.
 
-    A header that says Latin-1 is a server's default and loses against the prolog. Single broken bytes in a document that says
-    UTF-8 become U+FFFD; characters that XML forbids are left out.
+    A header that says Latin-1 is a server's default and loses against the prolog. Single broken bytes in a document
+    that says UTF-8 become U+FFFD; characters that XML forbids are left out.
     """
     wide = _wide(body)
     if wide:
@@ -95,10 +96,22 @@ def _undeclared(body: bytes, said_utf8: bool) -> tuple[str, str]:
     beyond = sum(1 for char in lenient if char > "\x7f")
     if said_utf8 and lenient.count("\ufffd") * 20 <= beyond:
         return _clean(lenient), "utf-8"
-    sample = b" ".join(re.findall(rb"[^<>]*[\x80-\xff][^<>]*", body[:400_000]))[:20_000]
-    guesses = (_known(guess) for guess in EncodingDetector(sample).encodings)
-    name = next((guess for guess in guesses if guess and _strict(sample, guess) is not None), "cp1252")
+    name = _guessed(b" ".join(re.findall(rb"[^<>]*[\x80-\xff][^<>]*", body[:400_000]))[:20_000])
     return _clean(body.decode(name, "replace")), name
+
+
+def _guessed(sample: bytes) -> str:
+    """Accented letters stand among ASCII letters, which detectors get wrong; Cyrillic words have none, which they get
+    right.
+    """
+    runs, among = (
+        len(re.findall(rb"[\x80-\xff]+", sample)),
+        len(re.findall(rb"[A-Za-z][\x80-\xff]+|[\x80-\xff]+[A-Za-z]", sample)),
+    )
+    if among * 2 > runs:
+        return "cp1252"
+    guesses = (_known(guess) for guess in EncodingDetector(sample).encodings)
+    return next((guess for guess in guesses if guess and _strict(sample, guess) is not None), "cp1252")
 
 
 def _strict(body: bytes, name: str) -> str | None:
@@ -131,7 +144,12 @@ def _prolog_charset(body: bytes) -> str | None:
 
 def _wide(body: bytes) -> str | None:
     """A charset that the first bytes prove: a byte order mark, or the zero beside the first "<" or "{" of UTF-16."""
-    marks = {codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+    marks = {
+        codecs.BOM_UTF32_LE: "utf-32",
+        codecs.BOM_UTF8: "utf-8-sig",
+        codecs.BOM_UTF16_LE: "utf-16",
+        codecs.BOM_UTF16_BE: "utf-16",
+    }
     for mark, name in marks.items():  # UTF-32 first: its mark starts with that of UTF-16
         if body.startswith(mark):
             return name
@@ -261,7 +279,7 @@ def _link(raw: Any) -> str | None:
 
 
 def _date(raw: Any, field: str) -> tuple[str, str | None] | None:
-    printed = raw[field] if field in raw else None
+    printed = raw.get(field) if field in raw else None  # feedparser answers a missing "updated" with "published"
     if not isinstance(printed, str) or not printed.strip():
         return None
     return printed.strip()[:200], utc(printed) or _feedparser_date(raw, field, printed)
@@ -269,7 +287,7 @@ def _date(raw: Any, field: str) -> tuple[str, str | None] | None:
 
 def _feedparser_date(raw: Any, field: str, printed: str) -> str | None:
     """feedparser knows further shapes (Korean, Greek, Hungarian months); bare numbers it gets wrong."""
-    parts = raw[f"{field}_parsed"] if f"{field}_parsed" in raw else None
+    parts = raw.get(f"{field}_parsed") if f"{field}_parsed" in raw else None
     if not parts or printed.strip().isdigit() or not 1900 <= parts[0] <= 9999:
         return None
     return utc("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}Z".format(*parts[:6]))
@@ -381,7 +399,7 @@ def plain(markup: object) -> str | None:
     except (etree.ParserError, etree.XMLSyntaxError, ValueError):
         return flat(html.unescape(re.sub(r"<[^>]*>", " ", markup)))
     etree.strip_elements(tree, "script", "style", etree.Comment, with_tail=False)
-    return flat(str(tree.text_content()))
+    return flat("".join(map(str, tree.itertext())))
 
 
 def looks_like(text: str) -> str:

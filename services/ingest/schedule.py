@@ -1,4 +1,4 @@
-"""When to poll a source next, what to tell the operator, and what counts as old: values in, values out, no clock of its own.
+"""When to poll a source next, what to tell the operator, and what counts as old: values in and out, no clock of its own.
 
     learn(instants, now)                    -> Rhythm   how often this source publishes
     decide(state, outcome, now, jitter)     -> Next     when to poll again, and why
@@ -12,6 +12,7 @@ Errors back off to a probe a day and never stop a source for good; only a 410 st
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 from collections.abc import Iterable, Sequence
 from typing import Final, Literal
 
@@ -45,7 +46,9 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Rhythm(msgspec.Struct, frozen=True):
-    """How often a source publishes: entries a week, its usual longest pause in seconds, and from how many entries we know."""
+    """How often a source publishes: entries a week, its usual longest pause in seconds, and from how many entries we
+    know.
+    """
 
     weekly: float = 0.0
     pause_s: float | None = None
@@ -55,8 +58,8 @@ class Rhythm(msgspec.Struct, frozen=True):
 class PollState(msgspec.Struct, frozen=True):
     """What a source's row remembers between polls.
 
-    `failures` counts failures in a row; `moved_to` is a permanent redirect seen `moved_seen` times in a row; `stopped` holds
-    the reason why the source is not polled any more.
+    `failures` counts failures in a row; `moved_to` is a permanent redirect seen `moved_seen` times in a row; `stopped`
+    holds the reason why the source is not polled any more.
     """
 
     rhythm: Rhythm = Rhythm()
@@ -67,7 +70,7 @@ class PollState(msgspec.Struct, frozen=True):
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """How one poll went. kind: read (a feed came), unchanged (304), failed (anything Retryable or Rejected), gone (410).
+    """How one poll went. kind: read (a feed came), unchanged (304), failed (Retryable or Rejected), gone (410).
 
     `moved_to` is the target of a permanent redirect (301, 308) on this poll. The waits are in seconds.
     """
@@ -82,7 +85,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 class Next(msgspec.Struct, frozen=True):
     """The decision. `due_at` is None only when the source is stopped; `wait_s` is the wait before jitter.
 
-    `move_to` is an address to adopt now; `tell` are the changes an operator should hear about; `reason` says what set the wait.
+    `move_to` is an address to adopt now; `tell` are the changes an operator should hear about; `reason` says what set
+    the wait.
     """
 
     state: PollState
@@ -96,8 +100,9 @@ class Next(msgspec.Struct, frozen=True):
 def learn(instants: Iterable[dt.datetime], now: dt.datetime, window_days: int = 28) -> Rhythm:
     """The rhythm behind a source's publication instants (UTC-aware, any order; the printed date, else when first seen).
 
-    The weekly count covers the window, or the span since the oldest instant where that is shorter (at least a day). The usual pause
-    is the longest but one between the entries of eight weeks or the last ten, so that one holiday does not become the habit.
+    The weekly count covers the window, or the span since the oldest instant where that is shorter (at least a day). The
+    usual pause is the longest but one between the entries of eight weeks or the last ten, so that one holiday does not
+    become the habit.
     """
     known = sorted(instant for instant in instants if instant <= now)
     if not known:
@@ -110,14 +115,16 @@ def learn(instants: Iterable[dt.datetime], now: dt.datetime, window_days: int = 
 def _pause(known: Sequence[dt.datetime], now: dt.datetime) -> float | None:
     recent = sum(1 for instant in known if now - instant <= dt.timedelta(weeks=8))
     kept = known[-max(recent, 10) :]
-    gaps = sorted((later - earlier).total_seconds() for earlier, later in zip(kept, kept[1:], strict=False))
+    gaps = sorted((later - earlier).total_seconds() for earlier, later in itertools.pairwise(kept))
     if len(gaps) < 3:
         return None
     return gaps[-2]
 
 
 def interval_s(rhythm: Rhythm, limits: Limits = Limits()) -> float:  # noqa: B008  a frozen value
-    """Our own interval: a week over the weekly count, within the limits; never shorter for a source that publishes less."""
+    """Our own interval: a week over the weekly count, within the limits; never shorter for a source that publishes
+    less.
+    """
     if not rhythm.samples:
         return min(max(limits.first_s, limits.min_s), limits.max_s)
     wanted = WEEK_S / rhythm.weekly if rhythm.weekly > 0 else limits.max_s
@@ -139,7 +146,13 @@ def decide(
     """
     if outcome.kind == "gone":
         stopped = msgspec.structs.replace(state, stopped="gone")
-        return Next(stopped, None, None, "The address answered 410 Gone: polling stops until an operator says otherwise.", tell=("gone",))
+        return Next(
+            stopped,
+            None,
+            None,
+            "The address answered 410 Gone: polling stops until an operator says otherwise.",
+            tell=("gone",),
+        )
     if outcome.kind == "failed":
         return _after_failure(state, outcome, now, jitter, limits)
     return _after_success(state, outcome, now, jitter, limits)
@@ -176,9 +189,10 @@ def _after_failure(state: PollState, outcome: Outcome, now: dt.datetime, jitter:
 
 
 def backoff(failures: int, own_s: float, limits: Limits = Limits()) -> float:  # noqa: B008  a frozen value
-    """Seconds to wait after that many failures in a row: doubling from the first wait up to the daily probe, never shrinking.
+    """Seconds to wait after that many failures in a row: doubling up to the daily probe, never shrinking.
 
-    A source polled every half hour starts from half an hour; one polled daily is tried again soon, for a failure is mostly brief.
+    A source polled every half hour starts from half an hour; one polled daily is tried again soon, for a failure is
+    mostly brief.
     """
     if failures <= 0:
         return 0.0
@@ -207,7 +221,9 @@ def _due(now: dt.datetime, wait_s: float, jitter: float, limits: Limits) -> dt.d
 
 
 def allowance_s(rhythm: Rhythm, floor_s: float = 6 * 3600.0) -> float | None:
-    """How long a source may be silent, in seconds: half as long again as its usual longest pause; None while that is unknown."""
+    """How long a source may be silent, in seconds: half as long again as its usual longest pause; None while that is
+    unknown.
+    """
     return None if rhythm.pause_s is None else max(1.5 * rhythm.pause_s, floor_s)
 
 
@@ -220,7 +236,7 @@ def overdue(last_new_at: dt.datetime | None, rhythm: Rhythm, now: dt.datetime, f
 
 
 def backfill(entry: Entry, first_poll: bool, seen_at: dt.datetime, days: float = 7) -> bool:
-    """Whether the entry is old news: present at the source's first poll, or published more than `days` before it was seen.
+    """Whether the entry is old news: present at the first poll, or published more than `days` before it was seen.
 
     An entry without a date that we understand counts as new after the first poll.
     """
