@@ -35,7 +35,7 @@ MAX_KEY: Final = 1_000
 
 _NO_CHARSETS: Final = ("utf-7", "idna", "punycode", "unicode_escape", "raw_unicode_escape", "undefined")
 _ILLEGAL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff\ud800-\udfff]")
-_PROLOG = re.compile(r"^<\?xml[^>]{0,400}\?>\s*")
+PROLOG: Final = re.compile(r"^<\?xml[^>]{0,400}\?>\s*")
 _PROLOG_CHARSET = re.compile(rb"""^\s*<\?xml[^>]{0,200}encoding\s*=\s*["']([A-Za-z0-9_.:-]{1,40})""")
 _HEADER_CHARSET = re.compile(r"""charset\s*=\s*["']?([A-Za-z0-9_.:-]{1,40})""", re.IGNORECASE)
 _MISC = re.compile(r"\s+|<\?.*?\?>|<!--.*?-->", re.DOTALL)
@@ -171,7 +171,7 @@ def _xml_feed(text: str, url: str | None) -> Feed:
         if hidden is None or root.lower() == "html":
             raise Rejected("not-a-feed", looks_like(text))
         root, text = hidden["name"], text[hidden.start() :]
-    parsed = _feedparser(_mended(_PROLOG.sub("", text, count=1), root).encode("utf-8"))
+    parsed = _feedparser(_mended(PROLOG.sub("", text, count=1), root).encode("utf-8"))
     if not parsed["version"] and not parsed["entries"]:
         raise Rejected("not-a-feed", looks_like(text))
     return _from_parsed(parsed, root, url)

@@ -59,7 +59,8 @@ _NEXT_WORDS: Final = frozenset({
 })  # fmt: skip
 _MORE: Final = frozenset({
     "read", "see", "view", "continue", "reading", "more", "full", "article", "story", "text", "all", "the", "details",
-    "подробнее", "читать", "далее", "полностью", "ещё", "больше", "падрабязней", "чытаць", "далей", "докладніше", "читати",
+    "подробнее", "читать", "далее", "полностью", "ещё", "больше", "падрабязней", "чытаць", "далей", "докладніше",
+    "читати",
     "далі", "більше", "mehr", "weiterlesen", "lire", "la", "suite", "czytaj", "więcej",
 })  # fmt: skip
 _DATE_HINT: Final = re.compile(r"(?:19|20)\d{2}|\d{1,2}:\d{2}")

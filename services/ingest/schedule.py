@@ -1,4 +1,4 @@
-"""When to poll a source next, what to tell the operator, and what counts as old: values in and out, no clock of its own.
+"""When to poll a source next, what to tell the operator, and what counts as old: values in and out, no clock inside.
 
     learn(instants, now)                    -> Rhythm   how often this source publishes
     decide(state, outcome, now, jitter)     -> Next     when to poll again, and why
