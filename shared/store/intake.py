@@ -1,0 +1,241 @@
+"""Sources, their entries, the bytes of their pages: the ingest service's rows."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import msgspec
+import zstandard
+from sqlalchemy import Connection, func, insert, select, update
+
+from shared import records
+from shared.errors import OperatorError
+from shared.models import EntryRow, PageRow, Row, SourceRow
+from shared.store import claims, lanes
+from shared.store.rows import insert_ignore
+
+
+class NewEntry(msgspec.Struct, frozen=True):
+    """An entry as a poll saw it. `host` is the key of the lane that fetches it."""
+
+    entry: records.Entry
+    host: str | None
+    backfill: bool
+
+
+class NewPage(msgspec.Struct, frozen=True):
+    """Bytes as fetched or pushed in."""
+
+    body: bytes
+    requested_url: str | None
+    final_url: str | None
+    status: int
+    content_type: str | None
+    fetched_at: dt.datetime
+    etag: str | None = None
+    last_modified: str | None = None
+
+
+def add_source(connection: Connection, *, name: str, url: str, kind: str, profile: str | None, now: dt.datetime) -> int:
+    """A new source, due at once. Raises OperatorError where the name is taken."""
+    if connection.execute(select(SourceRow.id).where(SourceRow.name == name)).first():
+        raise OperatorError(f"There is a source named {name} already.", "Choose another with --name.")
+    due_at = None if kind == "push" else now
+    values = {"name": name, "url": url, "kind": kind, "profile": profile, "created_at": now, "due_at": due_at}
+    return int(connection.execute(insert(SourceRow).values(values).returning(SourceRow.id)).scalar_one())
+
+
+def sources(connection: Connection) -> list[Row]:
+    """Every source that was not removed, by name."""
+    found = select(*SourceRow.__table__.columns).where(SourceRow.state != "removed").order_by(SourceRow.name)
+    return [dict(row) for row in connection.execute(found).mappings()]
+
+
+def source(connection: Connection, name: str) -> Row:
+    """One source by name; raises OperatorError where there is none."""
+    found = select(*SourceRow.__table__.columns).where(SourceRow.name == name, SourceRow.state != "removed")
+    row = connection.execute(found).mappings().first()
+    if row is None:
+        raise OperatorError(f"There is no source named {name}.", "`briefwire source list` shows them.")
+    return dict(row)
+
+
+def set_source(connection: Connection, source_id: int, **values: Any) -> None:
+    """Changes a source outside a claim (pause, resume, remove, poll now)."""
+    connection.execute(update(SourceRow).where(SourceRow.id == source_id).values(values))
+
+
+def due_sources(connection: Connection, now: dt.datetime, limit: int) -> list[int]:
+    """Active sources whose poll is due and that nobody polls."""
+    found = select(SourceRow.id).where(SourceRow.state == "active", claims.due(SourceRow, now)).order_by(SourceRow.due_at)
+    return list(connection.execute(found.limit(limit)).scalars())
+
+
+def claim_sources(connection: Connection, ids: Collection[int], now: dt.datetime) -> list[Row]:
+    """Takes sources to poll."""
+    return claims.claim(connection, SourceRow, ids, now, where=(SourceRow.state == "active",))
+
+
+def known_since(connection: Connection, source_id: int, limit: int = 200) -> list[dt.datetime]:
+    """When the source's newest entries were first seen, newest first: its rhythm."""
+    found = select(EntryRow.seen_at).where(EntryRow.source_id == source_id, EntryRow.backfill.is_(False))
+    return list(connection.execute(found.order_by(EntryRow.id.desc()).limit(limit)).scalars())
+
+
+def add_entries(connection: Connection, source_id: int, found: Sequence[NewEntry], now: dt.datetime) -> tuple[int, list[str]]:
+    """Entries never seen become rows; known ones that changed in the feed are looked at again.
+
+    Raises the source's `seen` in the same transaction. Returns (how many are new, lanes of hosts that have work).
+    """
+    rows = [_entry_row(source_id, new, now) for new in found]
+    known = _known(connection, source_id, [row["key_hash"] for row in rows])
+    fresh = [row for row in rows if row["key_hash"] not in known]
+    added = set(insert_ignore(connection, EntryRow, fresh, conflict=["source_id", "key_hash"], returning="key_hash"))
+    if added:
+        values: dict[str, Any] = {"seen": SourceRow.seen + len(added), "new_at": now}
+        connection.execute(update(SourceRow).where(SourceRow.id == source_id).values(values))
+    changed = [row for row in rows if row["host"] and known.get(row["key_hash"], row["item_hash"]) != row["item_hash"]]
+    for row in changed:
+        _look_again(connection, source_id, row, now)
+    hosts = {lanes.host_lane(row["host"]) for row in [*fresh, *changed] if row["host"]}
+    lanes.wake(connection, "host", hosts, now)
+    return len(added), sorted(hosts)
+
+
+def push_entry(connection: Connection, source_id: int, new: NewEntry, page: NewPage, now: dt.datetime) -> tuple[int, bool]:
+    """A page or text pushed in: entry and bytes at once. Returns (entry id, whether it is new); pushing twice changes nothing."""
+    row = _entry_row(source_id, new, now)
+    digest = hashlib.sha256(page.body).hexdigest()
+    known = connection.execute(
+        select(EntryRow.id, EntryRow.item_hash).where(EntryRow.source_id == source_id, EntryRow.key_hash == row["key_hash"])
+    ).first()
+    if known is None:
+        values = row | {"item_hash": digest}
+        entry_id = int(connection.execute(insert(EntryRow).values(values).returning(EntryRow.id)).scalar_one())
+        connection.execute(update(SourceRow).where(SourceRow.id == source_id)
+                           .values(seen=SourceRow.seen + 1, new_at=now))  # fmt: skip
+    elif known.item_hash == digest:
+        return int(known.id), False
+    else:
+        entry_id = int(known.id)
+        connection.execute(update(EntryRow).where(EntryRow.id == entry_id).values(item_hash=digest))
+    keep_page(connection, entry_id, page)
+    return entry_id, True
+
+
+def keep_page(connection: Connection, entry_id: int, page: NewPage) -> int:
+    """Keeps the bytes, and has the entry wait for extraction. Returns the page's id."""
+    values = {
+        "entry_id": entry_id, "requested_url": page.requested_url, "final_url": page.final_url, "status": page.status,
+        "content_type": page.content_type, "sha256": hashlib.sha256(page.body).hexdigest(), "size": len(page.body),
+        "body": zstandard.ZstdCompressor(level=3).compress(page.body), "fetched_at": page.fetched_at,
+    }  # fmt: skip
+    page_id = int(connection.execute(insert(PageRow).values(values).returning(PageRow.id)).scalar_one())
+    connection.execute(update(EntryRow).where(EntryRow.id == entry_id).values(
+        step="extract", due_at=page.fetched_at, page_id=page_id, failures=0, gone_seen=0, etag=page.etag,
+        last_modified=page.last_modified, attempts=0,
+    ))  # fmt: skip
+    return page_id
+
+
+def next_to_fetch(connection: Connection, host: str, now: dt.datetime, limit: int) -> list[Row]:
+    """The host's entries that are due, longest waiting first."""
+    found = (
+        select(*EntryRow.__table__.columns)
+        .where(EntryRow.step == "fetch", EntryRow.host == host, EntryRow.due_at <= now)
+        .order_by(EntryRow.due_at)
+        .limit(limit)
+    )
+    return [dict(row) for row in connection.execute(found).mappings()]
+
+
+def put_off(connection: Connection, entry_id: int, due_at: dt.datetime, reason: str, detail: str, **values: Any) -> None:
+    """The fetch is tried again at `due_at`."""
+    changes = {"due_at": due_at, "reason": reason, "detail": detail[:500]} | values
+    connection.execute(update(EntryRow).where(EntryRow.id == entry_id).values(changes))
+
+
+def finish_entry(connection: Connection, entry_id: int, state: str, *, reason: str | None = None, detail: str | None = None,
+                 article_id: str | None = None, revisit_at: dt.datetime | None = None) -> None:  # fmt: skip
+    """The entry has its place in the book; with `revisit_at` its page is looked at again then."""
+    values: dict[str, Any] = {
+        "state": state, "reason": reason, "detail": detail[:500] if detail else None, "lease_owner": None,
+        "lease_until": None, "attempts": 0, "step": "fetch" if revisit_at else None, "due_at": revisit_at,
+    }  # fmt: skip
+    if article_id is not None:
+        values["article_id"] = article_id
+    connection.execute(update(EntryRow).where(EntryRow.id == entry_id).values(values))
+    if revisit_at is not None:
+        host = connection.execute(select(EntryRow.host).where(EntryRow.id == entry_id)).scalar()
+        if host:
+            lanes.wake(connection, "host", [lanes.host_lane(host)], revisit_at)
+
+
+def due_pages(connection: Connection, now: dt.datetime, limit: int) -> list[Row]:
+    """Entries that wait for extraction and that nobody holds: id and attempts, longest waiting first."""
+    found = select(EntryRow.id, EntryRow.attempts).where(EntryRow.step == "extract", claims.due(EntryRow, now))
+    return [dict(row) for row in connection.execute(found.order_by(EntryRow.due_at).limit(limit)).mappings()]
+
+
+def claim_pages(connection: Connection, ids: Collection[int], now: dt.datetime) -> list[Row]:
+    """Takes entries to extract."""
+    return claims.claim(connection, EntryRow, ids, now, where=(EntryRow.step == "extract",))
+
+
+def pages(connection: Connection, ids: Collection[int]) -> dict[int, Row]:
+    """Page rows by id, bodies inflated."""
+    found = select(*PageRow.__table__.columns).where(PageRow.id.in_(list(ids)))
+    inflate = zstandard.ZstdDecompressor()
+    return {row["id"]: dict(row) | {"body": inflate.decompress(row["body"], max_output_size=row["size"] + 1)}
+            for row in connection.execute(found).mappings()}  # fmt: skip
+
+
+def source_facts(connection: Connection, ids: Collection[int]) -> dict[int, Row]:
+    """Name, kind and profile of sources by id."""
+    found = select(SourceRow.id, SourceRow.name, SourceRow.kind, SourceRow.profile, SourceRow.url)
+    return {row["id"]: dict(row) for row in connection.execute(found.where(SourceRow.id.in_(list(ids)))).mappings()}
+
+
+def entry_of(row: Row) -> records.Entry:
+    """The feed's own words about an entry row."""
+    return records.from_json(row["item"], records.Entry)
+
+
+def count_states(connection: Connection) -> dict[int, dict[str, int]]:
+    """Source id -> state -> how many entries."""
+    found = select(EntryRow.source_id, EntryRow.state, func.count()).group_by(EntryRow.source_id, EntryRow.state)
+    counts: dict[int, dict[str, int]] = {}
+    for source_id, state, n in connection.execute(found):
+        counts.setdefault(source_id, {})[state] = n
+    return counts
+
+
+def _entry_row(source_id: int, new: NewEntry, now: dt.datetime) -> Row:
+    item = records.to_json(new.entry)
+    return {
+        "source_id": source_id, "key_hash": hashlib.sha256(new.entry.key.encode("utf-8", "surrogatepass")).hexdigest(),
+        "url": new.entry.url, "host": new.host, "item": item, "item_hash": hashlib.sha256(item).hexdigest(),
+        "state": "waiting", "step": "fetch" if new.host else None, "due_at": now, "seen_at": now, "backfill": new.backfill,
+        "lease_epoch": 0, "attempts": 0, "failures": 0, "gone_seen": 0,
+    }  # fmt: skip
+
+
+def _known(connection: Connection, source_id: int, hashes: list[str]) -> dict[str, str]:
+    known: dict[str, str] = {}
+    for i in range(0, len(hashes), 500):
+        found = select(EntryRow.key_hash, EntryRow.item_hash).where(
+            EntryRow.source_id == source_id, EntryRow.key_hash.in_(hashes[i : i + 500])
+        )
+        known |= {key: item for key, item in connection.execute(found)}
+    return known
+
+
+def _look_again(connection: Connection, source_id: int, row: Row, now: dt.datetime) -> None:
+    changes: dict[str, Any] = {"item": row["item"], "item_hash": row["item_hash"], "url": row["url"], "host": row["host"]}
+    found = (EntryRow.source_id == source_id, EntryRow.key_hash == row["key_hash"])
+    connection.execute(update(EntryRow).where(*found).values(changes))
+    waits = (EntryRow.step.is_(None)) | (EntryRow.step == "fetch")
+    connection.execute(update(EntryRow).where(*found, waits).values(step="fetch", due_at=now))

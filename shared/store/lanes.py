@@ -1,0 +1,82 @@
+"""Lanes: a host, an endpoint or the planner as a row. `due_at` says when there is work, `blocked_until` when to speak again.
+
+Whoever adds work to a lane raises it in the same transaction (`wake`); whoever drains it ends with `rest`, which locks the
+row first and then looks for what is left, so work added meanwhile is never forgotten.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable
+from typing import Any
+
+from sqlalchemy import Connection, case, func, or_, select, update
+
+from shared.models import DeliveryRow, EntryRow, EventHeadRow, LaneRow, Row
+from shared.store import claims
+from shared.store.rows import insert_ignore
+
+PLAN = "plan"
+
+
+def host_lane(host: str) -> str:
+    return f"host:{host}"
+
+
+def endpoint_lane(endpoint_id: int) -> str:
+    return f"endpoint:{endpoint_id}"
+
+
+def wake(connection: Connection, kind: str, keys: Iterable[str], at: dt.datetime) -> None:
+    """There is work from `at` on. Lanes come into being with their first work."""
+    names = sorted(set(keys))
+    insert_ignore(connection, LaneRow, [{"key": name, "kind": kind, "due_at": at, "lease_epoch": 0, "attempts": 0, "failures": 0}
+                                        for name in names], conflict=["key"])  # fmt: skip
+    sooner = case((or_(LaneRow.due_at.is_(None), LaneRow.due_at > at), at), else_=LaneRow.due_at)
+    for name in names:
+        connection.execute(update(LaneRow).where(LaneRow.key == name).values(due_at=sooner))
+
+
+def claim(connection: Connection, key: str, now: dt.datetime, lease_s: float = claims.LEASE_S) -> Row | None:
+    """The lane, if it has work, may be spoken to, and is nobody's."""
+    open_ = or_(LaneRow.blocked_until.is_(None), LaneRow.blocked_until <= now)
+    rows = claims.claim(connection, LaneRow, [key], now, where=(open_, LaneRow.paused.is_(False)), lease_s=lease_s)
+    return rows[0] if rows else None
+
+
+def rest(connection: Connection, lane: Row, **values: Any) -> dt.datetime | None:
+    """Ends a drain: frees the lane and sets when it has work again. Returns that instant, None when it is empty."""
+    connection.execute(select(LaneRow.key).where(LaneRow.key == lane["key"]).with_for_update()).all()
+    left = next_work(connection, lane["kind"], lane["key"])
+    claims.settle(connection, LaneRow, lane, due_at=left, **values)
+    return left
+
+
+def next_work(connection: Connection, kind: str, key: str) -> dt.datetime | None:
+    """When the earliest waiting piece of the lane is due; None where nothing waits."""
+    name = key.partition(":")[2]
+    if kind == "host":
+        found = select(func.min(EntryRow.due_at)).where(EntryRow.step == "fetch", EntryRow.host == name)
+    elif kind == "endpoint":
+        found = select(func.min(DeliveryRow.due_at)).where(DeliveryRow.state == "due", DeliveryRow.endpoint_id == int(name))
+    else:
+        head = connection.execute(select(EventHeadRow.n, EventHeadRow.planned)).one()
+        return dt.datetime(2000, 1, 1, tzinfo=dt.UTC) if head.n > head.planned else None
+    return connection.execute(found).scalar()
+
+
+def due_lanes(connection: Connection, kind: str, now: dt.datetime, limit: int) -> list[str]:
+    """Keys of the lanes of that kind with work that nobody holds, longest waiting first."""
+    open_ = or_(LaneRow.blocked_until.is_(None), LaneRow.blocked_until <= now)
+    found = (
+        select(LaneRow.key)
+        .where(LaneRow.kind == kind, claims.due(LaneRow, now), open_, LaneRow.paused.is_(False))
+        .order_by(LaneRow.due_at)
+        .limit(limit)
+    )
+    return list(connection.execute(found).scalars())
+
+
+def get(connection: Connection, key: str) -> Row | None:
+    row = connection.execute(select(*LaneRow.__table__.columns).where(LaneRow.key == key)).mappings().first()
+    return dict(row) if row else None

@@ -1,0 +1,34 @@
+"""Signs of life: one row a queue and process, written whenever a worker answers a ping."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from sqlalchemy import Connection, delete, func, select
+
+from shared.models import HeartbeatRow, Row
+from shared.store import claims
+from shared.store.rows import upsert
+
+
+def beat(connection: Connection, queue: str, now: dt.datetime) -> None:
+    """This process consumes that queue, now."""
+    row = {"worker": f"{queue}@{claims.owner()}"[:120], "kind": queue, "at": now}
+    upsert(connection, HeartbeatRow, [row], conflict=["worker"])
+
+
+def last_beats(connection: Connection) -> dict[str, dt.datetime]:
+    """Queue -> when it was last seen consumed."""
+    found = select(HeartbeatRow.kind, func.max(HeartbeatRow.at)).group_by(HeartbeatRow.kind)
+    return {kind: at for kind, at in connection.execute(found)}
+
+
+def all_beats(connection: Connection) -> list[Row]:
+    """Every process's last sign of life, newest first."""
+    found = select(*HeartbeatRow.__table__.columns).order_by(HeartbeatRow.at.desc())
+    return [dict(row) for row in connection.execute(found).mappings()]
+
+
+def forget_old(connection: Connection, before: dt.datetime) -> None:
+    """Drops signs of life older than `before`: their processes are no more."""
+    connection.execute(delete(HeartbeatRow).where(HeartbeatRow.at < before))
