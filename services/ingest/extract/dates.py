@@ -1,0 +1,201 @@
+"""Printed dates in, moments out.
+
+`read` understands ISO 8601, RFC 2822, day-month-year with month names in the languages the wire meets, and numeric dates.
+A date without a zone takes the configured one, else UTC as an assumption; the raw text always stays.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from typing import NamedTuple
+from zoneinfo import ZoneInfo
+
+from shared.records import Moment, Precision, ZoneSource
+
+_ISO = re.compile(
+    r"(?<!\d)((?:19|20)\d\d)-(\d\d?)-(\d\d?)(?:(?:T|\s+(?:at\s+)?|\s*[|,·-]\s*)(\d\d?):?(\d\d)(?::?(\d\d)(?:[.,]\d+)?)?\s*([ap]\.?m\.?)?"
+    r"\s*(Z\b|UTC|GMT|[+-]\d\d:?\d\d|[+-]\d\d\b)?)?",
+    re.I,
+)
+_CLOCK = re.compile(
+    r"(?<![\d.:])(\d{1,2})(?:[:h]|\.(?=\d\d(?!\d|\.\d)))(\d\d)(?::(\d\d))?\s*(?:([ap])\.?\s?m\b\.?)?\s*(?:\(?\b(Z|UTC|GMT|CEST|CET|MEZ|"
+    r"MESZ|EEST|EET|MSK|EST|EDT|CST|CDT|MST|MDT|PST|PDT|BST|IST|JST|KST|WIB|AEST|AEDT|ET|PT)\b\)?|((?:GMT|UTC)?\s?[+-]\d\d?:?(?:\d\d)?)(?!\d))?",
+    re.I,
+)
+_HOUR = re.compile(r"\b(\d{1,2})\s*([ap])\.?m\b", re.I)
+_NUMERIC = re.compile(r"(?<![\d.])(\d{1,4})([./-])\s?(\d{1,2})\2\s?(\d{2,4})(?!\d)")
+_CJK = re.compile(r"((?:19|20)\d\d)\s?[年년]\s?(\d\d?)\s?[月월]\s?(\d\d?)\s?[日일]")
+_WORDS = re.compile(
+    r"(?<![\w.])(\d{1,2})?(?:st|nd|rd|th|er|º|ª|\.)?,?\s*(?:de |of |d')?\s*([^\W\d_]{3,12})\.?,?\s*(?:(\d{1,2})(?:st|nd|rd|th)?(?!\d|:),?)?\s*(?:de |del |of )?\s*((?:19|20)\d\d)(?!\d)"
+)
+_ZONES = {"z": 0, "utc": 0, "gmt": 0, "cest": 120, "mesz": 120, "cet": 60, "mez": 60, "eest": 180, "eet": 120, "msk": 180,
+          "est": -300, "edt": -240, "cst": -360, "cdt": -300, "mst": -420, "mdt": -360, "pst": -480, "pdt": -420, "bst": 60,
+          "ist": 330, "jst": 540, "kst": 540, "wib": 420, "aest": 600, "aedt": 660}  # fmt: skip
+_REGIONS = {"et": "America/New_York", "pt": "America/Los_Angeles"}
+# Month names by their first letters: enough to tell them apart, locale-free.
+_MONTHS = [
+    "jan|ene|gen|янв|січ|сту|tam|led|ocak|ιαν|sau|sty|tammi",
+    "feb|fév|fev|фев|лют|únor|subat|şubat|φεβ|vas|lut|helmi",
+    "mar|mär|maa|mrt|мар|бер|сак|břez|mart|μαρ|kov|mars",
+    "apr|avr|abr|апр|кві|кра|dub|nisan|απρ|bal|kwi|huhti",
+    "may|mai|mag|maj|mei|май|мая|тра|květ|kvet|mayıs|μαΐ|μαι|geg|touko",
+    "jun|juin|giu|июн|чер|чэр|červn|haz|ιουν|ιούν|bir|cze|kesä",
+    "jul|juil|lug|июл|лип|ліп|červen|tem|ιουλ|ιούλ|lie|lip|heinä",
+    "aug|aoû|aou|ago|авг|сер|жні|srp|ağu|agu|αυγ|αύγ|rugp|sie|elo",
+    "sep|set|сен|вер|září|zari|eyl|σεπ|rugs|wrz|syys",
+    "oct|okt|out|ott|окт|жов|кас|říj|rij|eki|οκτ|spa|paź|paz|loka",
+    "nov|ноя|лис|ліс|list|kas|νοε|νοέ|lap|marras",
+    "dec|déc|dez|dic|des|дек|гру|сне|pros|ara|δεκ|gru|joulu",
+]
+_STARTS = sorted(
+    ((start, n + 1) for n, row in enumerate(_MONTHS) for start in row.split("|")), key=lambda p: -len(p[0])
+)
+
+
+class Printed(NamedTuple):
+    """A date as read: naive parts, the zone it states (None: none), how exact it is."""
+
+    when: dt.datetime
+    zone: str | None
+    precision: Precision
+
+
+def read(text: str) -> Printed | None:
+    """The first date in a short text, None when there is none."""
+    text = text.strip()[:200]
+    if match := _ISO.search(text):
+        return _iso(match)
+    day = _cjk(text) or _worded(text) or _numeric(text)
+    if day is None:
+        return None
+    date, start, end = day
+    clock = _CLOCK.search(text[end:]) or _CLOCK.search(text[:start])
+    if clock and int(clock[1]) < 24 and int(clock[2]) < 60:
+        return _clocked(date, clock)
+    if hour := _HOUR.search(text[end:]):
+        moment = dt.datetime(date.year, date.month, date.day, _hour(int(hour[1]), hour[2]))  # noqa: DTZ001
+        return Printed(moment, None, "hour")
+    return Printed(dt.datetime(date.year, date.month, date.day), None, "day")  # noqa: DTZ001
+
+
+def _iso(match: re.Match[str]) -> Printed | None:
+    year, month, day, hour, minute, second, half, zone = match.groups()
+    try:
+        when = dt.datetime(
+            int(year), int(month), int(day), _hour(int(hour or 0), half), int(minute or 0), int(second or 0)
+        )
+    except ValueError:
+        return None
+    precision: Precision = "second" if second else "minute" if minute else "day"
+    return Printed(when, _offset(zone) if zone else None, precision)
+
+
+def _clocked(date: dt.date, clock: re.Match[str]) -> Printed | None:
+    hour, minute, second, half, name, offset = clock.groups()
+    try:
+        when = dt.datetime(date.year, date.month, date.day, _hour(int(hour), half), int(minute), int(second or 0))  # noqa: DTZ001
+    except ValueError:
+        return None
+    zone = _named(name) if name else _offset(offset) if offset else None
+    return Printed(when, zone, "second" if second else "minute")
+
+
+def _hour(hour: int, half: str | None) -> int:
+    if half is None or hour > 12:
+        return hour
+    return hour % 12 + (12 if half.lower().startswith("p") else 0)
+
+
+def _named(name: str) -> str:
+    low = name.lower()
+    return _REGIONS.get(low) or _clock_face(_ZONES[low])
+
+
+def _offset(text: str) -> str:
+    text = text.strip().lower()
+    if text in _ZONES:
+        return _clock_face(_ZONES[text])
+    digits = re.sub(r"[^\d]", "", text)
+    hours, minutes = int(digits[:2] if len(digits) != 3 else digits[0]), int(digits[-2:]) if len(digits) > 2 else 0
+    return _clock_face((-1 if "-" in text else 1) * (hours * 60 + minutes))
+
+
+def _clock_face(minutes: int) -> str:
+    hours, rest = divmod(abs(minutes), 60)
+    return f"{'-' if minutes < 0 else '+'}{hours:02d}:{rest:02d}"
+
+
+def _day(year: int, month: int, day: int) -> dt.date | None:
+    try:
+        return dt.date(year + 2000 if year < 70 else year, month, day)
+    except ValueError:
+        return None
+
+
+def _cjk(text: str) -> tuple[dt.date, int, int] | None:
+    match = _CJK.search(text)
+    date = _day(int(match[1]), int(match[2]), int(match[3])) if match else None
+    return (date, match.start(), match.end()) if match and date else None
+
+
+def _worded(text: str) -> tuple[dt.date, int, int] | None:
+    for match in _WORDS.finditer(text):
+        month = _month(match[2])
+        day = match[1] or match[3]
+        if month and day and (date := _day(int(match[4]), month, int(day))):
+            return date, match.start(), match.end()
+    return None
+
+
+def _month(word: str) -> int | None:
+    low = word.lower()
+    return next((number for start, number in _STARTS if low.startswith(start)), None)
+
+
+def _numeric(text: str) -> tuple[dt.date, int, int] | None:
+    """Numbers alone: year first when it has four digits, else day first as all of Europe writes; slashes with an
+    impossible month are read the American way."""
+    for match in _NUMERIC.finditer(text):
+        first, second, third = int(match[1]), int(match[3]), int(match[4])
+        if len(match[1]) == 4:
+            date = _day(first, second, third)
+        elif len(match[4]) == 3:
+            continue
+        else:
+            date = _day(third, second, first) or (_day(third, first, second) if match[2] == "/" else None)
+        if date and 1990 <= date.year < 2100:
+            return date, match.start(), match.end()
+    return None
+
+
+def moment(raw: str, printed: Printed, zone: str | None) -> Moment:
+    """The instant of a printed date: its own zone, else the configured `zone`, else UTC as an assumption."""
+    name, source = printed.zone, "stated"
+    if name is None:
+        name, source = (zone, "configured") if zone else ("UTC", "assumed")
+    local = printed.when.replace(tzinfo=tz(name))
+    return Moment(raw, local.astimezone(dt.UTC).isoformat(), name, _source(source), printed.precision)
+
+
+def _source(name: str) -> ZoneSource:
+    return "stated" if name == "stated" else "configured" if name == "configured" else "assumed"
+
+
+def tz(name: str) -> dt.tzinfo:
+    """The zone of an IANA name or an offset such as "+02:00"."""
+    if name[0] in "+-":
+        sign = -1 if name[0] == "-" else 1
+        return dt.timezone(sign * dt.timedelta(hours=min(int(name[1:3]), 23), minutes=int(name[4:6])))
+    return ZoneInfo(name)
+
+
+def parse(raw: str, zone: str | None = None) -> Moment | None:
+    """A printed date as a moment, None when it is none or lies outside the years a calendar can hold."""
+    printed = read(raw)
+    if printed is None:
+        return None
+    try:
+        return moment(raw.strip(), printed, zone)
+    except (OverflowError, ValueError):
+        return None

@@ -1,0 +1,80 @@
+"""Text of a page in, a Draft out: calls every stage in order and decides nothing itself."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from typing import Any
+
+from services.ingest.extract import blocks, body, choose, fields, moments, parse, related, verdict
+from services.ingest.extract.charset import Decoded
+from services.ingest.extract.evidence import Evidence, gather
+from services.ingest.extract.images import embeds, images
+from shared.records import Block, Draft, Image, Origin, Paragraph, Removed
+from shared.text import shorten
+
+MAX_REMOVED = 200
+"""So many left-out texts are kept with a record; a page of ten thousand teasers must not grow it without bound."""
+
+
+def read(decoded: Decoded, url: str | None, fetched_at: dt.datetime, zone: str | None) -> Draft:
+    """The engine's own reading of a page, without a profile. `zone` holds for dates that state none."""
+    root, found = parse.page(decoded.text)
+    evidence = gather(root, url)
+    offers = fields.title_offers(evidence, found)
+    printed = related.find(found)
+    choice = choose.choose(found, evidence, [o.value for o in offers], printed)
+    headline, headline_origin = fields.settle(offers)
+    made, pictures = content(found, choice.body, evidence, {block.box for block in printed})
+    origins = {"headline": headline_origin, "blocks": Origin("engine")}
+    values = _fields(evidence, found, fetched_at, zone, origins)
+    lead = choice.dek.text if choice.dek else next((block.text for block in made if isinstance(block, Paragraph)), None)
+    return Draft(
+        headline=headline,
+        lead=lead,
+        blocks=made,
+        images=pictures,
+        related=tuple(related.read(printed, found, evidence, zone)),
+        removed=_removed(choice.left),
+        verdict=verdict.judge(choice.body, found, evidence, headline, decoded.text),
+        origins={name: origin for name, origin in origins.items() if origin},
+        charset=decoded.charset,
+        charset_evidence=decoded.evidence,
+        **values,
+    )
+
+
+def content(
+    found: blocks.Cut, chosen: Sequence[blocks.Piece], evidence: Evidence, barred: set[blocks.Box]
+) -> tuple[tuple[Block, ...], tuple[Image, ...]]:
+    """Typed blocks with the embeds among them, and the images placed between them."""
+    made, starts = body.assemble(chosen, evidence)
+    for at, embed in reversed(embeds(found, chosen, evidence, barred)):
+        place = sum(start < at for start in starts)
+        made.insert(place, embed)
+        starts.insert(place, at)
+    return tuple(made), tuple(images(found, chosen, starts, evidence, barred))
+
+
+def _fields(
+    evidence: Evidence, found: blocks.Cut, fetched_at: dt.datetime, zone: str | None, origins: dict[str, Origin | None]
+) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    values["authors"], origins["authors"] = fields.authors(evidence, found)
+    values["section"], origins["section"] = fields.section(evidence)
+    values["tags"], origins["tags"] = fields.tags(evidence)
+    values["language"], origins["language"] = fields.language(evidence)
+    values["canonical_url"], origins["canonical_url"] = fields.canonical(evidence)
+    values["site_name"], origins["site_name"] = fields.site_name(evidence)
+    values["published"], origins["published"] = moments.published(evidence, found, fetched_at, zone)
+    values["modified"], origins["modified"] = moments.modified(evidence, fetched_at, zone)
+    return values
+
+
+def _removed(left: Sequence[tuple[blocks.Piece, str]]) -> tuple[Removed, ...]:
+    return tuple(Removed(shorten(piece.text), reason) for piece, reason in left[:MAX_REMOVED])
+
+
+def all_of(part: blocks.Cut) -> list[blocks.Piece]:
+    """All pieces of a part that a profile vouches for, without the captions and credits of its pictures."""
+    return [piece for piece in part.pieces if not choose.caption(piece)]

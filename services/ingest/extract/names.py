@@ -1,0 +1,25 @@
+"""Class and id attributes in, words out: split at camel case and punctuation, state and theme words dropped."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+
+
+@lru_cache(maxsize=20_000)
+def tokens(names: str) -> tuple[str, ...]:
+    """The telling words of an attribute value, lower case, each once, at most 24."""
+    if not names:
+        return ()
+    found = dict.fromkeys(
+        w.lower() for name in names.split() if not _stateful(name) for w in _WORD.findall(name) if len(w) > 1
+    )
+    return tuple(found)[:24]
+
+
+def _stateful(name: str) -> bool:
+    return len(name) > 60 or name.lower().startswith(
+        ("has-", "is-", "no-", "not-", "with-", "theme", "layout", "js-", "has_", "is_")
+    )

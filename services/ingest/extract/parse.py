@@ -1,0 +1,120 @@
+"""Text in, tree out: caps before parsing, lxml, and BeautifulSoup for what lxml would lose without a word.
+
+libxml2 drops the rest of a page behind more than 2,048 nested tags and needs seconds for one tag with 30,000 attributes.
+Both are noticed here, before or by comparing the tree with the raw text.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from typing import Any
+
+from bs4 import BeautifulSoup
+from bs4.element import NavigableString, Tag
+from lxml import etree
+
+from services.ingest.extract.blocks import Cut, cut
+from shared.errors import Rejected
+
+MAX_BYTES = 16_000_000
+MAX_TAGS = 400_000
+MAX_ATTRIBUTES = 500
+"""A single tag with more attributes than this loses them all: libxml2's time grows with their square."""
+SOUP_DEPTH = 120
+"""The fallback hangs what is nested deeper at this depth, in page order."""
+
+_LONG_TAG = re.compile(r"<([a-zA-Z][\w:-]*)\s[^<>]{8000,}>")
+_ATTRIBUTE = re.compile(r"\s[^\s=\"'<>/]+")
+_MARKUP = re.compile(r"(?is)<(script|style|template|noscript|svg)\b.*?</\1\s*>|<!--.*?-->|<[^>]*>")
+_HIDDEN_IN_SOUP = frozenset({"script", "style", "template", "noscript", "svg"})
+_NAME = re.compile(r"[a-zA-Z][\w-]*\Z")
+_UNFIT = re.compile("[\x00-\x08\x0b\x0e-\x1f\x7f\ufffe\uffff\ud800-\udfff]")
+
+
+def page(text: str) -> tuple[Any, Cut]:
+    """The tree of a page and its cut. Rejected: nothing to parse, or more tags than any page has."""
+    text = _capped(text)
+    root = _lxml(text)
+    found = cut(root)
+    if (found.deep or len(text) > 8_000_000) and _lost(text, root):
+        root = _soup(text)
+        found = cut(root)
+    return root, found
+
+
+def _capped(text: str) -> str:
+    if not text.strip():
+        raise Rejected("empty-page", "The page holds nothing but white space.")
+    if text.count("<") > MAX_TAGS:
+        raise Rejected("too-many-tags", f"The page holds more than {MAX_TAGS:,} tags.")
+    if "\x00" in text:
+        text = text.replace("\x00", "")
+    if len(text) > 8000 and _LONG_TAG.search(text):
+        text = _LONG_TAG.sub(_bare, text)
+    return text
+
+
+def _bare(match: re.Match[str]) -> str:
+    tag = match[0]
+    return f"<{match[1]}>" if len(_ATTRIBUTE.findall(tag)) > MAX_ATTRIBUTES else tag
+
+
+def _lxml(text: str) -> Any:
+    parser = etree.HTMLParser(encoding="utf-8", remove_comments=True, remove_pis=True, huge_tree=True, no_network=True)
+    try:
+        root = etree.fromstring(text.encode("utf-8", "replace"), parser)
+    except (etree.LxmlError, ValueError) as error:
+        raise Rejected("unparsable", f"The parser gave up: {str(error)[:150]}") from None
+    if root is None:
+        raise Rejected("empty-page", "The page holds no element and no text.")
+    return root
+
+
+def _lost(text: str, root: Any) -> bool:
+    """Whether the tree holds clearly less text than the page's source, markup taken away."""
+    raw = sum(map(len, html.unescape(_MARKUP.sub(" ", text)).split()))
+    kept = sum(len(word) for t in root.itertext() for word in t.split())
+    return kept < raw * 0.9
+
+
+def _soup(text: str) -> Any:
+    """BeautifulSoup's tree copied into one of bounded depth, without recursion."""
+    soup = BeautifulSoup(text, "html.parser")
+    root = etree.Element("html")
+    stack: list[tuple[Any, Any]] = [(root, child) for child in reversed(soup.contents)]
+    depth = {root: 0}
+    while stack:
+        parent, node = stack.pop()
+        if isinstance(node, Tag):
+            if node.name in _HIDDEN_IN_SOUP or not _NAME.match(node.name):
+                continue
+            here = _hang(parent, node, depth)
+            stack.extend((here, child) for child in reversed(node.contents))
+        elif type(node) is NavigableString:
+            _append_text(parent, _UNFIT.sub("", str(node)))
+    return root
+
+
+def _hang(parent: Any, node: Tag, depth: dict[Any, int]) -> Any:
+    if depth[parent] >= SOUP_DEPTH:
+        parent = parent.getparent()
+    element = etree.SubElement(parent, node.name)
+    depth[element] = depth[parent] + 1
+    for key in ("class", "id", "href", "src", "content", "property", "name", "itemprop", "datetime", "rel"):
+        value = node.get(key)
+        if value is not None:
+            element.set(key, _UNFIT.sub("", " ".join(value) if isinstance(value, list) else str(value)))
+    return element
+
+
+def _append_text(parent: Any, text: str) -> None:
+    if len(parent):
+        parent[-1].tail = (parent[-1].tail or "") + text
+    else:
+        parent.text = (parent.text or "") + text
+
+
+def fragment(markup: str) -> Any:
+    """The tree of a part of a page, as a profile's selector gave it."""
+    return _lxml(f"<html><body>{markup}</body></html>")
