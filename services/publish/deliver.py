@@ -8,17 +8,18 @@ from __future__ import annotations
 import datetime as dt
 
 import msgspec
-from shared.http import Door, Reply, Request
 
 from services.publish.policy import EXCERPT_CHARS, KEPT_HEADERS, Outcome
 from services.publish.render.shapes import Rendered
 from services.publish.sign import sign
 from shared.errors import Rejected, Retryable
+from shared.http import Door, Reply, Request
 
 ANSWER_BYTES = 64 * 1024
 """More of an answer's body is not read; an answer so long still counts by its status."""
 
-USER_AGENT = "Briefwire (Standard Webhooks)"
+REFUSALS = frozenset({"bad-url", "bad-header", "scheme-refused", "address-refused", "port-refused"})
+"""The door's reasons for not making a call at all; its other rejections are about an answer that did come."""
 
 _OURS = frozenset({"host", "content-length", "content-type", "transfer-encoding", "connection", "user-agent"})
 
@@ -54,15 +55,13 @@ def send(door: Door, target: Target, rendered: Rendered, webhook_id: str, now: d
     )
     try:
         return _answered(door.send(request))
-    except Retryable as error:
-        return Outcome(failure=error.reason, detail=error.detail)
-    except Rejected as error:
-        return Outcome(failure=error.reason, detail=error.detail, refused=True)
+    except (Retryable, Rejected) as error:
+        return Outcome(failure=error.reason, detail=error.detail, refused=error.reason in REFUSALS)
 
 
 def _headers(target: Target, rendered: Rendered, signature: dict[str, str]) -> dict[str, str]:
     own = {name: value for name, value in target.headers.items() if not _reserved(name)}
-    return {**own, "User-Agent": USER_AGENT, "Content-Type": rendered.content_type, **signature}
+    return {**own, "Content-Type": rendered.content_type, **signature}
 
 
 def _reserved(name: str) -> bool:

@@ -79,7 +79,9 @@ class Outcome(msgspec.Struct, frozen=True):
         return self.status is None and not self.refused and self.failure not in NEVER_ARRIVED
 
 
-NEVER_ARRIVED = frozenset({"dns-failed", "connect-timeout", "connect-failed", "connection-refused", "tls-failed"})
+NEVER_ARRIVED = frozenset(
+    {"dns-failed", "dns-timeout", "connect-refused", "connect-timeout", "connect-failed", "tls-failed"}
+)
 """Failures before the first byte of the request left."""
 
 
