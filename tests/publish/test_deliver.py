@@ -30,12 +30,9 @@ class Receiver:
     def __init__(self, answer: bytes, hold: threading.Event | None = None) -> None:
         self.answer, self.hold, self.requests = answer, hold, list[bytes]()
         self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = int(self.listener.getsockname()[1])
         self.thread = threading.Thread(target=self.serve)
         self.thread.start()
-
-    @property
-    def port(self) -> int:
-        return int(self.listener.getsockname()[1])
 
     def serve(self) -> None:
         while True:
@@ -65,9 +62,8 @@ def read_request(connection: socket.socket) -> bytes:
             return got
         got += piece
     head, _, body = got.partition(b"\r\n\r\n")
-    wanted = int(
-        next((line.split(b":")[1] for line in head.split(b"\r\n") if line.lower().startswith(b"content-l")), 0)
-    )
+    lengths = [line.split(b":")[1] for line in head.split(b"\r\n") if line.lower().startswith(b"content-length")]
+    wanted = int(lengths[0]) if lengths else 0
     while len(body) < wanted:
         body += connection.recv(65536)
     return head + b"\r\n\r\n" + body
