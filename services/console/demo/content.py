@@ -40,8 +40,8 @@ class Brief(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     `number` is the site's own item number and the order of release. `status` is None where no icon is printed.
     `similar` names the briefs (SECTION/SLUG) that its "Similar articles" block prints, `whole` or by their first
-    paragraph. `story` is the same on two briefs that tell one event in other words, `copy_of` names the brief whose text
-    this one prints again: both are truth for tests, never printed. `age_days` dates an old item.
+    paragraph. `story` is the same on two briefs that tell one event in other words, `copy_of` names the brief whose
+    text this one prints again: both are truth for tests, never printed. `age_days` dates an old item.
     """
 
     number: int

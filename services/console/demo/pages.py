@@ -23,7 +23,10 @@ from services.console.demo.content import SECTIONS, Brief
 SITE = "Kelmora Monitor"
 ZONE = "Europe/Tallinn"
 TRENDS = {"improved": "trend-better", "unchanged": "trend-steady", "worsened": "trend-worse"}
-_MONTHS = "January February March April May June July August September October November December".split()
+_MONTHS = (
+    *("January", "February", "March", "April", "May", "June"),
+    *("July", "August", "September", "October", "November", "December"),
+)
 
 
 @dataclass(frozen=True, slots=True)

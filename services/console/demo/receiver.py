@@ -24,6 +24,7 @@ from standardwebhooks.webhooks import EmptyWebhookSecretError, Webhook, WebhookV
 from services.console.demo.faults import Fault, Faults
 from services.console.demo.loopback import Loopback, Reply, Request, spoil
 from services.console.demo.process import JsonLines, arguments, run
+from shared import clock
 from shared.errors import OperatorError
 
 
@@ -67,7 +68,7 @@ class Receiver:
         port: int = 0,
         log: Path | None = None,
         keep_bodies: bool = False,
-        now: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC),
+        now: Callable[[], dt.datetime] = clock.now,
     ) -> None:
         try:
             self._webhook = Webhook(secret)

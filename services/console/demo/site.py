@@ -6,9 +6,9 @@ With `per_second` above 0 it releases by itself, corrects one brief and withdraw
 out, and then is `complete`. Pages and feed carry ETag and Last-Modified and answer 304.
 `python -m services.console.demo.site` runs it as a process.
 
-What happened stands in `log` (and, as JSON lines, in the file given), one object an event: at, event (published, updated,
-withdrawn, complete), url, guid, name, kind (brief, about, old, copy), headline, section, language, status, story,
-published, text_sha256, and initial (with published: out before the first request).
+What happened stands in `log` (and, as JSON lines, in the file given), one object an event: at, event (published,
+updated, withdrawn, complete), url, guid, name, kind (brief, about, old, copy), headline, section, language, status,
+story, published, text_sha256, and initial (with published: out before the first request).
 
 `POST /-/control` (JSON: any of `{"release": 2}`, `{"update": NAME}`, `{"withdraw": NAME}`, `{"fault": {...} | null}`)
 steers a running process; `GET /-/state` tells how far it is. `faults` are described in `services.console.demo.faults`.
@@ -36,16 +36,12 @@ from services.console.demo.faults import Faults
 from services.console.demo.loopback import Loopback, Reply, Request, spoil
 from services.console.demo.pages import ZONE, Item, grey_pixel
 from services.console.demo.process import JsonLines, arguments, run
+from shared import clock
 
 MOST_READ = 3
 _HTML = "text/html; charset=utf-8"
 _ROBOTS = b"User-agent: *\nDisallow: /-/\nDisallow: /letter\n"
 _PRIVACY = b"<!doctype html><title>Privacy</title><h1>Privacy</h1><p>This site keeps nothing about you.</p>"
-
-
-def utc_now() -> dt.datetime:
-    """The wall clock, UTC-aware."""
-    return dt.datetime.now(dt.UTC)
 
 
 class DemoSite:
@@ -70,7 +66,7 @@ class DemoSite:
         update_after_s: float = 8.0,
         withdraw_after_s: float = 10.0,
         zone: str = ZONE,
-        now: Callable[[], dt.datetime] = utc_now,
+        now: Callable[[], dt.datetime] = clock.now,
         log: Path | None = None,
         bundle: Sequence[Brief] | None = None,
     ) -> None:
