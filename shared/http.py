@@ -9,6 +9,7 @@ body and decoded body are capped. Nothing is read from the environment: no proxi
 from __future__ import annotations
 
 import base64
+import contextlib
 import http.client
 import re
 import socket
@@ -23,7 +24,6 @@ import ada_url
 import certifi
 import msgspec
 import urllib3
-from urllib3._collections import HTTPHeaderDict
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
@@ -80,7 +80,7 @@ class Request(msgspec.Struct, frozen=True):
 
 
 class Reply(msgspec.Struct, frozen=True):
-    """What came back. `headers` ignore the case of names; `hops` are the redirects followed: (status, URL that sent it).
+    """What came back. `headers` ignore the case of names; `hops` are the redirects followed: (status, URL that did it).
 
     `body` is decoded. `peer` is the address that answered, "93.184.216.34:443".
     """
@@ -269,10 +269,8 @@ def _basic(username: str, password: str) -> str:
 
 def _next_step(step: _Step, status: int, location: str) -> _Step:
     """Where a redirect leads: as RFC 9110 has it, without what was meant for the first host only."""
-    try:
+    with contextlib.suppress(UnicodeError):  # where it is not raw UTF-8, what http.client read as Latin-1 stands
         location = location.encode("latin-1").decode("utf-8")
-    except UnicodeError:
-        pass  # not raw UTF-8: what http.client read as Latin-1 stands
     url = absolute(step.url, location)
     if url is None:
         raise Rejected("scheme-refused", f"{step.url} redirects to {location[:200]!r}, which is no http or https URL.")
@@ -341,10 +339,8 @@ def _drain(response: urllib3.BaseHTTPResponse) -> None:
     """Done with a redirect: its connection is kept when its body is short, closed otherwise."""
     length = response.headers.get("content-length", "")
     if length.isascii() and length.isdigit() and len(length) < 6 and int(length) <= _DRAIN:
-        try:
+        with contextlib.suppress(*_WIRE_ERRORS):  # the redirect itself arrived; its body is of no use
             response.read(_DRAIN, decode_content=False)
-        except _WIRE_ERRORS:
-            pass  # the redirect itself arrived; its body is of no use
     _drop(response)
 
 

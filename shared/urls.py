@@ -1,7 +1,7 @@
 """URLs in, URLs out: identity keys, absolute links, keys of lanes. Parsed by the WHATWG rules, as browsers do.
 
-A URL that cannot name a page on the web is `Rejected("bad-url")` where an answer is needed and None where a page may well
-hold such links.
+What cannot name a page on the web is `Rejected("bad-url")` where an answer is needed and None where a page may well hold
+such links.
 """
 
 from __future__ import annotations
@@ -16,14 +16,15 @@ from shared.errors import Rejected
 LONGEST = 8192
 """Code points of the longest URL taken; common servers refuse longer request lines."""
 
-_TRACKING = frozenset(
-    "__s __twitter_impression _branch_match_id _branch_referrer _ga _gl _hsenc _hsmi _ke _kx _openstat amp_js_v cmpid"
-    " dclid dicbo epik fb_action_ids fb_action_types fb_ref fb_source fbclid ga_campaign ga_content"
-    " ga_medium ga_place ga_source ga_term gad_campaignid gad_source gbraid gclid gclsrc guccounter guce_referrer"
-    " guce_referrer_sig hsctatracking icid igsh igshid li_fat_id mc_cid mc_eid mkt_tok ml_subscriber ml_subscriber_hash"
-    " msclkid ncid oborigurl oly_anon_id oly_enc_id rb_clickid ref_src ref_url s_cid sc_cid sc_src smid srsltid tblci"
-    " ttclid twclid vero_conv vero_id wbraid wickedid wt_mc wt_zmc wtrid xtor yclid ysclid".split()
-)
+_TRACKING_NAMES = """
+    __s __twitter_impression _branch_match_id _branch_referrer _ga _gl _hsenc _hsmi _ke _kx _openstat amp_js_v cmpid
+    dclid dicbo epik fb_action_ids fb_action_types fb_ref fb_source fbclid ga_campaign ga_content ga_medium ga_place
+    ga_source ga_term gad_campaignid gad_source gbraid gclid gclsrc guccounter guce_referrer guce_referrer_sig
+    hsctatracking icid igsh igshid li_fat_id mc_cid mc_eid mkt_tok ml_subscriber ml_subscriber_hash msclkid ncid
+    oborigurl oly_anon_id oly_enc_id rb_clickid ref_src ref_url s_cid sc_cid sc_src smid srsltid tblci ttclid twclid
+    vero_conv vero_id wbraid wickedid wt_mc wt_zmc wtrid xtor yclid ysclid
+"""
+_TRACKING = frozenset(_TRACKING_NAMES.split())
 _TRACKING_PREFIXES = ("utm_", "at_", "hsa_", "itm_", "matomo_", "mtm_", "ns_", "piwik_", "pk_", "stm_")
 _PERCENT = re.compile(r"%([0-9A-Fa-f]{2})?")
 _UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
@@ -82,7 +83,7 @@ def _parse(url: str) -> dict[str, str]:
     if len(url) > LONGEST:
         raise Rejected("bad-url", f"The URL is longer than {LONGEST} characters.")
     try:
-        parts: dict[str, str] = dict(ada_url.parse_url(url, attributes=_PARTS))
+        parts: dict[str, str] = {**ada_url.parse_url(url, attributes=_PARTS)}  # type: ignore[dict-item]
     except ValueError:
         raise Rejected("bad-url", f"{url[:200]!r} is not an absolute URL.") from None
     if parts["protocol"] not in ("http:", "https:") or not _host(parts):
