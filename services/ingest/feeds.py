@@ -13,7 +13,6 @@ import html
 import io
 import re
 from typing import Any, Final
-from urllib.parse import urljoin, urlsplit
 
 import feedparser
 import lxml.html
@@ -22,6 +21,7 @@ from bs4.dammit import EncodingDetector
 from lxml import etree
 
 from services.ingest.feed_dates import utc
+from shared import urls
 from shared.errors import Rejected
 from shared.records import Entry, Feed
 from shared.text import digest
@@ -43,6 +43,7 @@ _DOCTYPE = re.compile(r"<!DOCTYPE\s+(?P<name>[^\s>\[]*)[^\[>]*(?:\[.*?\]\s*)?>",
 _ROOT = re.compile(r"<(?P<name>(?:[\w.-]+:)?[\w.-]+)")
 _FEED_ROOT = re.compile(r"<(?P<name>(?:[\w.-]+:)?(?:rss|feed|RDF|channel))[\s>]")
 _ITEM_END = re.compile(r"</(?:[\w.-]+:)?(?:item|entry)\s*>", re.IGNORECASE)
+_WHOLE = re.compile(r"https?://[^\s\\]+$", re.IGNORECASE)
 _BREAKS = re.compile(r"[ \t\r\n\f]+")
 _BLOCK_TAG = re.compile(r"<(?:/?(?:p|div|li|ul|ol|h[1-6]|tr|td|blockquote)\b|br\b)", re.IGNORECASE)
 _PERIODS_S: Final = {"hourly": 3600.0, "daily": 86400.0, "weekly": 604800.0, "monthly": 2592000.0, "yearly": 31536000.0}
@@ -272,7 +273,7 @@ def _entry(raw: Any, base: str | None) -> Entry:
 def _link(raw: Any) -> str | None:
     """The entry's own page. A guid stands in for a missing link only when it is an address and not just called one."""
     link = raw.get("link")
-    if link and link == raw.get("id") and not re.match(r"https?://\S+$", link, re.IGNORECASE):
+    if link and link == raw.get("id") and not _WHOLE.match(link):
         link = None
     others = (other.get("href") for other in raw.get("links") or () if other.get("rel") == "alternate")
     return link or next((href for href in others if href), None)
@@ -365,21 +366,20 @@ def _string(value: object) -> str | None:
 
 
 def key(identifier: str, link: str | None, title: str | None = None, summary: str | None = None) -> str:
-    """The identity of an entry within its source: the guid as it stands, else the URL, else a hash of what it says."""
-    found = identifier.strip() or link or "text:" + digest(title or "", summary or "")
+    """The identity of an entry within its source: the guid as it stands, else the canonical URL, else a hash of its
+    text.
+    """
+    found = identifier.strip() or (urls.canonical(link) if link else "text:" + digest(title or "", summary or ""))
     return found if len(found) <= MAX_KEY else "sha256:" + digest(found)
 
 
 def absolute(link: str | None, base: str | None) -> str | None:
-    """A link as an http or https URL, resolved against the document's own; None for anything else."""
-    if not link or not link.strip():
-        return None
-    try:
-        joined = urljoin(base or "", _BREAKS.sub("", link.strip()) if "\n" in link else link.strip())
-        parts = urlsplit(joined)
-    except ValueError:  # brackets that are no IPv6 address
-        return None
-    return joined if parts.scheme in ("http", "https") and parts.hostname else None
+    """A link as an http or https URL: as printed where it is whole, else read relative to `base`; None for anything
+    else.
+    """
+    printed = (link or "").strip()
+    joined = urls.absolute(base, printed) if printed else None
+    return printed if joined and _WHOLE.match(printed) else joined
 
 
 def flat(value: object) -> str | None:

@@ -11,17 +11,18 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any, Final
-from urllib.parse import parse_qsl, urldefrag, urlencode, urljoin, urlsplit, urlunsplit
+from urllib.parse import urljoin, urlsplit
 
-import lxml.html
 import msgspec
 import soupsieve
 from bs4 import BeautifulSoup
-from bs4.dammit import EncodingDetector
 from lxml import etree
 
+from services.ingest.extract import charset
+from services.ingest.extract.parse import page
 from services.ingest.feed_dates import utc
 from services.ingest.feeds import absolute, flat, key
+from shared import urls
 from shared.errors import Rejected
 from shared.records import Entry, Feed
 
@@ -47,7 +48,6 @@ _NOT_NEWS: Final = re.compile(
 _FILES: Final = re.compile(
     r"\.(?:pdf|jpe?g|png|gif|webp|svg|mp[34]|zip|docx?|xlsx?|xml|rss|atom|json|css|js)$", re.IGNORECASE
 )
-_TRACKING: Final = re.compile(r"^(?:utm_\w+|fbclid|gclid|yclid|mc_[ce]id|_openstat|igshid)$", re.IGNORECASE)
 _SLUG: Final = re.compile(r"[^\W_]+(?:[-_][^\W_]+){2,}|\d{4,}|\.html?$")
 _DATE_PATH: Final = re.compile(r"/(?:19|20)\d{2}/\d{1,2}(?:/|$)")
 _TOKENS: Final = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
@@ -97,13 +97,16 @@ def parse(
         next_selector: CSS for the link to the following page, instead of detection.
 
     Raises:
-        Rejected: "empty", "too-large", "not-a-listing" when no block of headline links is found, "bad-selector".
+        Rejected: "too-large", "bad-url", "not-a-listing" when no block of headline links is found, "bad-selector", and
+        what
+            decoding and parsing a page refuse.
     """
     if len(body) > MAX_BYTES:
         raise Rejected("too-large", f"The page has {len(body)} bytes; section pages above {MAX_BYTES} are not read.")
-    tree = tree_of(body, content_type)
+    text = charset.decode(body, content_type).text
+    tree = page(text)[0]
     base = _base(tree, url)
-    chosen = _selected(body, content_type, link_selector) if link_selector else None
+    chosen = _selected(text, link_selector) if link_selector else None
     links = _links(tree, url, base, chosen)
     _blocks(links)
     picked = links if chosen is not None else _picked(links, url)
@@ -114,7 +117,7 @@ def parse(
             else "No repeating block of headline links was found."
         )
         raise Rejected("not-a-listing", what)
-    following = _selected(body, content_type, next_selector) if next_selector else None
+    following = _selected(text, next_selector) if next_selector else None
     return Feed(
         kind="listing",
         title=flat(tree.findtext(".//title")),
@@ -124,38 +127,14 @@ def parse(
     )
 
 
-def tree_of(body: bytes, content_type: str | None = None) -> Any:
-    """The page as an lxml tree; its charset by byte order mark, header, declaration or detection, the first that
-    decodes.
-    """
-    declared = re.search(r"charset\s*=\s*[\"']?([\w.:-]{1,40})", content_type or "", re.IGNORECASE)
-    detector = EncodingDetector(body, known_definite_encodings=[declared[1]] if declared else [], is_html=True)
-    text = next((text for name in detector.encodings if (text := _decoded(detector.markup, name))), "")
-    try:
-        tree = lxml.html.document_fromstring(
-            text.replace("\x00", "").encode("utf-8", "replace"), parser=lxml.html.HTMLParser(encoding="utf-8")
-        )
-    except (etree.ParserError, etree.XMLSyntaxError, ValueError) as error:
-        raise Rejected("empty", "The page has no content.") from error
-    return tree
-
-
-def _decoded(body: bytes, name: str) -> str | None:
-    try:
-        return body.decode(name)
-    except (UnicodeError, LookupError, ValueError):
-        return None
-
-
 def _base(tree: Any, url: str) -> str:
     href = next((element.get("href") for element in tree.iter("base") if element.get("href")), "")
     return absolute(href, url) or url
 
 
-def _selected(body: bytes, content_type: str | None, selector: str) -> set[str]:
+def _selected(text: str, selector: str) -> set[str]:
     """The raw href values that a selector picks. Matching is soupsieve's; the tree it walks is BeautifulSoup's."""
-    declared = re.search(r"charset\s*=\s*[\"']?([\w.:-]{1,40})", content_type or "", re.IGNORECASE)
-    soup = BeautifulSoup(body, "lxml", from_encoding=declared[1] if declared else None)
+    soup = BeautifulSoup(text, "lxml")
     try:
         matches = soup.select(selector)
     except (soupsieve.SelectorSyntaxError, ValueError) as error:
@@ -197,18 +176,9 @@ def _anchors(tree: Any) -> Iterator[Any]:
 
 
 def _target(href: str, base: str) -> str | None:
-    """The absolute address without fragment and tracking parameters."""
-    if href.lstrip().lower().startswith(("#", "javascript:", "mailto:", "tel:", "data:")):
-        return None
-    found = absolute(href, base)
-    if found is None:
-        return None
-    parts = urlsplit(urldefrag(found)[0])
-    query = [
-        (name, value) for name, value in parse_qsl(parts.query, keep_blank_values=True) if not _TRACKING.match(name)
-    ]
-    kept = parts.query if len(query) == len(parse_qsl(parts.query, keep_blank_values=True)) else urlencode(query)
-    return urlunsplit((parts.scheme, parts.netloc, parts.path or "/", kept, ""))
+    """The address as an identity: absolute, without fragment and tracking parameters."""
+    found = None if href.lstrip().startswith("#") else absolute(href, base)
+    return urls.canonical(found) if found else None
 
 
 def _host(url: str) -> str:
@@ -249,9 +219,13 @@ def _words(element: Any) -> set[str]:
     return {token.lower() for token in _TOKENS.findall(names)}
 
 
+def _text(element: Any) -> str:
+    return flat("".join(element.itertext())) or ""
+
+
 def _title(anchor: Any) -> str:
     heading = next((inner for inner in anchor.iter(*_HEADINGS)), None)
-    text = flat(str((anchor if heading is None else heading).text_content())) or ""
+    text = _text(anchor if heading is None else heading)
     return "" if {word.strip(".,:…»›→>[]() ").lower() for word in text.split()} <= _MORE | {""} else text
 
 
@@ -294,7 +268,7 @@ def _blocks(links: list[_Link]) -> None:
 def _date(link: _Link) -> tuple[str, str | None] | None:
     """The date printed in the block: a <time>, else the first short text that reads as one."""
     for element in link.block.iter("time"):
-        printed = element.get("datetime") or flat(str(element.text_content()))
+        printed = element.get("datetime") or _text(element)
         if printed:
             return printed, utc(printed)
     for text in _texts(link.block):
@@ -304,7 +278,7 @@ def _date(link: _Link) -> tuple[str, str | None] | None:
 
 
 def _summary(link: _Link) -> str | None:
-    texts = (flat(str(element.text_content())) for element in link.block.iter("p"))
+    texts = (_text(element) for element in link.block.iter("p"))
     return next((text for text in texts if text and text != link.text and len(text) >= 40), None)
 
 
@@ -372,7 +346,7 @@ def _next(tree: Any, url: str, base: str, following: set[str] | None) -> str | N
     else:
         targets = (_target(href, base) for href in _next_hrefs(tree, url))
     return next(
-        (target for target in targets if target and _host(target) == _host(url) and target != urldefrag(url)[0]), None
+        (target for target in targets if target and _host(target) == _host(url) and target != urls.canonical(url)), None
     )
 
 
@@ -381,7 +355,7 @@ def _next_hrefs(tree: Any, url: str) -> Iterator[str]:
         if "next" in (element.get("rel") or "").lower().split() and element.get("href"):
             yield element.get("href")
     for anchor in _anchors(tree):
-        words = " ".join(str(anchor.text_content()).split()).lower()
+        words = _text(anchor).lower()
         label = (anchor.get("aria-label") or anchor.get("title") or "").lower()
         if (
             words in _NEXT_WORDS
@@ -391,9 +365,7 @@ def _next_hrefs(tree: Any, url: str) -> Iterator[str]:
             yield anchor.get("href")
     number = _page_number(url) + 1
     for anchor in _anchors(tree):
-        if " ".join(str(anchor.text_content()).split()) == str(number) and _page_number(
-            urljoin(url, anchor.get("href"))
-        ) in (number, number - 1):
+        if _text(anchor) == str(number) and _page_number(urljoin(url, anchor.get("href"))) in (number, number - 1):
             yield anchor.get("href")
 
 
