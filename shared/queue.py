@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import functools
 import logging
 import os
 import time
@@ -20,7 +21,7 @@ import redis
 from celery import Celery, signals
 from sqlalchemy import Connection
 
-from shared import broker, clock, lifeline, pipeline, settings
+from shared import broker, clock, http, lifeline, pipeline, settings
 from shared.errors import Rejected, Retryable
 from shared.store import engine, events, lanes, workers
 
@@ -78,6 +79,20 @@ def store() -> engine.Store:
     return engine.current(SETTINGS)
 
 
+@functools.cache
+def door() -> http.Door:
+    """This process's door out; threads share its kept-alive connections."""
+    return http.Door(http.Policy(
+        allow_hosts=frozenset(SETTINGS.fetch.allow_hosts), user_agent=user_agent(SETTINGS),
+        deadline_s=SETTINGS.fetch.deadline_s, max_decoded=int(SETTINGS.fetch.max_mb * 1024 * 1024),
+    ))  # fmt: skip
+
+
+def user_agent(of: settings.Settings) -> str:
+    """An honest name, with the contact that the operator gave."""
+    return f"Briefwire/0.1 (+{of.fetch.contact})" if of.fetch.contact else "Briefwire/0.1"
+
+
 @contextlib.contextmanager
 def begin() -> Iterator[Work]:
     """A transaction; what it says happened is rung only after it committed."""
@@ -120,7 +135,9 @@ class Bell:
             return
         with app.producer_pool.acquire(block=True) as producer:
             for keys in batches:
-                app.send_task(stage.task, (list(keys),), exchange="", routing_key=stage.queue, producer=producer, retry=False)
+                app.send_task(
+                    stage.task, (list(keys),), exchange="", routing_key=stage.queue, producer=producer, retry=False
+                )
 
     def ping(self, queue: str) -> None:
         """Asks whoever consumes the queue for a sign of life."""

@@ -34,7 +34,11 @@ class WebSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class FetchSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How the wire behaves as a guest. `allow_hosts` are internal "host:port" that may be spoken to all the same."""
+    """How the wire behaves as a guest. `allow_hosts` are internal "host:port" that may be spoken to all the same.
+
+    `revisit_pace` stretches (above 1) or shrinks the waits until a page is looked at again; 0 never looks again.
+    `gone_confirm_s`: after a first 404 or 410, how long until the second look that makes it a withdrawal.
+    """
 
     contact: str = ""
     allow_hosts: tuple[str, ...] = ()
@@ -44,7 +48,8 @@ class FetchSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     poll_min_s: float = 300.0
     poll_max_s: float = 86_400.0
     robots: bool = True
-    revisit: bool = True
+    revisit_pace: float = 1.0
+    gone_confirm_s: float = 600.0
 
 
 class IngestSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -58,7 +63,23 @@ class IngestSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class EnrichSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`languages`: what your sources write in. `window_days`: how far back duplicate and same_story look."""
 
-    languages: tuple[str, ...] = ("en", "ru", "be", "uk", "de", "fr", "es", "it", "pl", "pt", "nl", "sv", "lt", "lv", "cs")
+    languages: tuple[str, ...] = (
+        "en",
+        "ru",
+        "be",
+        "uk",
+        "de",
+        "fr",
+        "es",
+        "it",
+        "pl",
+        "pt",
+        "nl",
+        "sv",
+        "lt",
+        "lv",
+        "cs",
+    )
     window_days: int = 14
 
 

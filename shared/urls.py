@@ -1,7 +1,7 @@
 """URLs in, URLs out: identity keys, absolute links, keys of lanes. Parsed by the WHATWG rules, as browsers do.
 
-What cannot name a page on the web is `Rejected("bad-url")` where an answer is needed and None where a page may well hold
-such links.
+What cannot name a page on the web is `Rejected("bad-url")` where an answer is needed and None where a page may well
+hold such links.
 """
 
 from __future__ import annotations

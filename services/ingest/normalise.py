@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 from urllib.parse import urlsplit
 
 import msgspec
 
+from services.ingest.extract import PageInput, draft, draft_text
+from services.ingest.profiles import Profile
 from shared import text, urls
 from shared.errors import Rejected
 from shared.records import (
@@ -37,60 +40,86 @@ class Finding(msgspec.Struct, frozen=True):
     backfill: bool = False
 
 
-def article(draft: Draft, finding: Finding) -> Article:
+class Extracted(msgspec.Struct, frozen=True):
+    """An article and the natural key it is stored under; what a profile missed on its page."""
+
+    article: Article
+    identity: str
+    missed: tuple[str, ...] = ()
+
+
+def extract(body: bytes, content_type: str | None, fetched_at: dt.datetime, finding: Finding, profile: Profile | None,
+            zone: str) -> Extracted:  # fmt: skip
+    """Bytes as fetched or pushed in, to an article and its natural key.
+
+    Raises:
+        Rejected: not an article, no headline, empty body, undecodable.
+    """
+    if content_type and content_type.partition(";")[0].strip() == "text/plain":
+        found = draft_text(body.decode("utf-8", "strict"), fetched_at, zone)
+    else:
+        found = draft(PageInput(body, finding.final_url or finding.requested_url, content_type, fetched_at), profile)
+    if found.verdict.kind != "article":
+        raise Rejected("not-an-article", found.verdict.reason or "The page does not look like an article.")
+    made = article(found, finding)
+    printed = made.published.raw if made.published else ""
+    return Extracted(made, identity_of(made.url, finding.source, made.headline, printed), found.missed)
+
+
+def article(page: Draft, finding: Finding) -> Article:
     """The first revision of the record; the store raises `revision` where the article is known already.
 
     Raises:
         Rejected: no headline, or neither body nor lead: nothing a partner could print.
     """
-    if not draft.headline:
+    if not page.headline:
         raise Rejected("no-headline", "No rule found a headline on this page.")
-    if not draft.blocks and not draft.lead:
+    if not page.blocks and not page.lead:
         raise Rejected("empty-body", "No rule found a body on this page.")
-    url = address(draft, finding)
-    published = draft.published
-    identity = identity_of(url, finding.source, draft.headline, published.raw if published else "")
+    url = address(page, finding)
+    published = page.published
+    identity = identity_of(url, finding.source, page.headline, published.raw if published else "")
     return Article(
         id=article_id(identity),
         source=finding.source,
-        source_item_id=draft.source_item_id or item_id(finding.entry),
+        source_item_id=page.source_item_id or item_id(finding.entry),
         url=url,
         requested_url=finding.requested_url,
         final_url=finding.final_url,
         revision=1,
         state="usable",
-        content_hash=content_hash(draft),
-        headline=draft.headline,
-        language=draft.language,
+        content_hash=content_hash(page),
+        headline=page.headline,
+        language=page.language,
         language_evidence=None,
-        authors=draft.authors,
+        authors=page.authors,
         published=published,
-        modified=draft.modified,
-        section=draft.section,
-        category_status=draft.category_status,
-        lead=draft.lead,
-        blocks=draft.blocks,
-        images=draft.images,
-        tags=draft.tags,
-        related=tuple(_with_target(related, finding.source) for related in draft.related),
-        site_name=draft.site_name,
-        access=draft.verdict.access,
+        modified=page.modified,
+        section=page.section,
+        category_status=page.category_status,
+        lead=page.lead,
+        blocks=page.blocks,
+        images=page.images,
+        tags=page.tags,
+        related=tuple(_with_target(related, finding.source) for related in page.related),
+        site_name=page.site_name,
+        access=page.verdict.access,
         backfill=finding.backfill,
-        removed=draft.removed,
-        origins=draft.origins,
+        removed=page.removed,
+        origins=page.origins,
     )
 
 
-def address(draft: Draft, finding: Finding) -> str | None:
+def address(page: Draft, finding: Finding) -> str | None:
     """The article's URL: the page's canonical one where it points to the page's own host, else the one that answered.
 
     A page may not claim another host's article as its own.
     """
     final = finding.final_url or finding.requested_url
     if final is None:
-        return draft.canonical_url or finding.entry.url
-    if draft.canonical_url and _host(draft.canonical_url) == _host(final) and _path(draft.canonical_url) not in ("", "/"):
-        return draft.canonical_url
+        return page.canonical_url or finding.entry.url
+    if page.canonical_url and _host(page.canonical_url) == _host(final) and _path(page.canonical_url) not in ("", "/"):
+        return page.canonical_url
     return final
 
 
@@ -114,10 +143,10 @@ def item_id(entry: Entry) -> str | None:
     return None if urls.is_web(entry.key) else entry.key
 
 
-def content_hash(draft: Draft) -> str:
+def content_hash(page: Draft) -> str:
     """Digest of the article's own words: headline, lead, body, section and status; not its printed similar articles."""
-    status = draft.category_status.value
-    return text.digest(draft.headline or "", draft.lead or "", *map(plain, draft.blocks), draft.section or "", status)
+    status = page.category_status.value
+    return text.digest(page.headline or "", page.lead or "", *map(plain, page.blocks), page.section or "", status)
 
 
 def plain(block: Block) -> str:

@@ -11,7 +11,7 @@ import msgspec
 from sqlalchemy import Connection, delete, insert, select, update
 
 from shared import records
-from shared.models import ArticleRow, CategoryRow, LinkRow, RevisionRow, Row, StatusRow
+from shared.models import ArticleRow, CategoryRow, EntryRow, LinkRow, RevisionRow, Row, StatusRow
 from shared.store import claims
 from shared.store.rows import insert_ignore, upsert
 
@@ -21,6 +21,19 @@ def find(connection: Connection, identity: str, *, lock: bool = False) -> Row | 
     found = select(*ArticleRow.__table__.columns).where(ArticleRow.identity == identity)
     row = connection.execute(found.with_for_update() if lock else found).mappings().first()
     return dict(row) if row else None
+
+
+def locked(connection: Connection, article_id: str) -> Row | None:
+    """The article, locked until the transaction ends."""
+    found = select(*ArticleRow.__table__.columns).where(ArticleRow.id == article_id).with_for_update()
+    row = connection.execute(found).mappings().first()
+    return dict(row) if row else None
+
+
+def booked_entry(connection: Connection, article_id: str) -> int | None:
+    """The id of the entry that the article is booked under in its source's ledger."""
+    found = select(EntryRow.id).where(EntryRow.article_id == article_id, EntryRow.state == "stored").limit(1)
+    return connection.execute(found).scalar()
 
 
 def get(connection: Connection, article_id: str) -> Row | None:
@@ -45,7 +58,9 @@ def create(connection: Connection, article: records.Article, identity: str, sour
 def revise(connection: Connection, known: Row, article: records.Article, kind: str, entry_id: int, page_id: int | None,
            now: dt.datetime) -> records.Article:  # fmt: skip
     """Adds the next revision of a known article (locked by the caller), waiting for enrichment. Returns it as stored."""
-    revised = msgspec.structs.replace(article, id=known["id"], revision=known["revision"] + 1, backfill=known["backfill"])
+    revised = msgspec.structs.replace(
+        article, id=known["id"], revision=known["revision"] + 1, backfill=known["backfill"]
+    )
     changes = _present(revised) | {"revision": revised.revision, "due_at": now, "state": revised.state}
     connection.execute(update(ArticleRow).where(ArticleRow.id == known["id"]).values(changes))
     _add_revision(connection, revised, kind, entry_id, page_id, now)
@@ -76,15 +91,21 @@ def to_enrich(connection: Connection, rows: Sequence[Row]) -> dict[str, list[rec
     return waiting
 
 
-def revision(connection: Connection, article_id: str, number: int | None = None) -> tuple[records.Article, records.Annotations] | None:
+def revision(
+    connection: Connection, article_id: str, number: int | None = None
+) -> tuple[records.Article, records.Annotations] | None:
     """One revision (the newest unless named) with its annotations."""
     found = select(RevisionRow.record, RevisionRow.annotations).where(RevisionRow.article_id == article_id)
-    found = found.where(RevisionRow.revision == number) if number else found.order_by(RevisionRow.revision.desc()).limit(1)
+    found = (
+        found.where(RevisionRow.revision == number) if number else found.order_by(RevisionRow.revision.desc()).limit(1)
+    )
     row = connection.execute(found).first()
     return (records.from_json(row.record, records.Article), _annotations(row.annotations)) if row else None
 
 
-def revisions(connection: Connection, keys: Collection[tuple[str, int]]) -> dict[tuple[str, int], tuple[bytes, bytes | None]]:
+def revisions(
+    connection: Connection, keys: Collection[tuple[str, int]]
+) -> dict[tuple[str, int], tuple[bytes, bytes | None]]:
     """(article id, revision) -> the record and its annotations, both as stored JSON."""
     ids = sorted({article_id for article_id, _ in keys})
     found = select(RevisionRow.article_id, RevisionRow.revision, RevisionRow.record, RevisionRow.annotations)
@@ -111,13 +132,17 @@ def set_categories(connection: Connection, article_id: str, categories: Iterable
     """Replaces the computed and asserted categories of an article; a person's stay."""
     stale = delete(CategoryRow).where(CategoryRow.article_id == article_id, CategoryRow.method != "person")
     connection.execute(stale)
-    rows = [msgspec.structs.asdict(c) | {"article_id": article_id, "reasons": json.dumps(c.reasons)} for c in categories]
+    rows = [
+        msgspec.structs.asdict(c) | {"article_id": article_id, "reasons": json.dumps(c.reasons)} for c in categories
+    ]
     insert_ignore(connection, CategoryRow, rows, conflict=["article_id", "scheme", "code"])
 
 
 def categories_of(connection: Connection, article_id: str) -> list[records.Category]:
     """The article's categories, a person's first."""
-    found = select(*CategoryRow.__table__.columns).where(CategoryRow.article_id == article_id).order_by(CategoryRow.method)
+    found = (
+        select(*CategoryRow.__table__.columns).where(CategoryRow.article_id == article_id).order_by(CategoryRow.method)
+    )
     return [_category(dict(row)) for row in connection.execute(found).mappings()]
 
 
@@ -152,7 +177,9 @@ def links_of(connection: Connection, article_id: str) -> list[Row]:
     return [dict(row) | {"reasons": json.loads(row["reasons"])} for row in connection.execute(found).mappings()]
 
 
-def observe_status(connection: Connection, article_id: str, source_id: int, section: str, at: dt.datetime, value: str) -> None:
+def observe_status(
+    connection: Connection, article_id: str, source_id: int, section: str, at: dt.datetime, value: str
+) -> None:
     """What this article says of its section's status; the same however often it is said."""
     row = {"article_id": article_id, "source_id": source_id, "section": section, "at": at, "value": value}
     upsert(connection, StatusRow, [row], conflict=["article_id"])

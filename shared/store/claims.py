@@ -125,5 +125,3 @@ def is_alive(name: str) -> bool:
 def poisoned(row: Row) -> bool:
     """Whether this row has taken its workers down too often to try it again."""
     return int(row["attempts"]) > POISON
-
-

@@ -146,7 +146,13 @@ def _sqlite_engine(url: URL, *, begin: str, pool: Any, readonly: bool = False) -
     @event.listens_for(engine, "connect")
     def _prepare(raw: Any, _record: Any) -> None:
         raw.isolation_level = None  # we say BEGIN ourselves
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "cache_size=-32000", "temp_store=MEMORY"):
+        for pragma in (
+            "journal_mode=WAL",
+            "synchronous=FULL",
+            "foreign_keys=ON",
+            "cache_size=-32000",
+            "temp_store=MEMORY",
+        ):
             raw.execute(f"PRAGMA {pragma}")
         if readonly:
             raw.execute("PRAGMA query_only=ON")

@@ -84,3 +84,9 @@ def of_article(connection: Connection, article_id: str) -> list[Event]:
     """The article's events, oldest first."""
     found = select(*EventRow.__table__.columns).where(EventRow.article_id == article_id).order_by(EventRow.number)
     return [msgspec.convert(dict(row), Event) for row in connection.execute(found).mappings()]
+
+
+def times(connection: Connection, numbers: Sequence[int]) -> dict[int, dt.datetime]:
+    """Event number -> when it was logged."""
+    found = select(EventRow.number, EventRow.at).where(EventRow.number.in_(list(numbers)))
+    return {number: at for number, at in connection.execute(found)}  # noqa: C416 - rows are no pairs to mypy

@@ -70,7 +70,9 @@ def set_source(connection: Connection, source_id: int, **values: Any) -> None:
 
 def due_sources(connection: Connection, now: dt.datetime, limit: int) -> list[int]:
     """Active sources whose poll is due and that nobody polls."""
-    found = select(SourceRow.id).where(SourceRow.state == "active", claims.due(SourceRow, now)).order_by(SourceRow.due_at)
+    found = (
+        select(SourceRow.id).where(SourceRow.state == "active", claims.due(SourceRow, now)).order_by(SourceRow.due_at)
+    )
     return list(connection.execute(found.limit(limit)).scalars())
 
 
@@ -85,7 +87,9 @@ def known_since(connection: Connection, source_id: int, limit: int = 200) -> lis
     return list(connection.execute(found.order_by(EntryRow.id.desc()).limit(limit)).scalars())
 
 
-def add_entries(connection: Connection, source_id: int, found: Sequence[NewEntry], now: dt.datetime) -> tuple[int, list[str]]:
+def add_entries(
+    connection: Connection, source_id: int, found: Sequence[NewEntry], now: dt.datetime
+) -> tuple[int, list[str]]:
     """Entries never seen become rows; known ones that changed in the feed are looked at again.
 
     Raises the source's `seen` in the same transaction. Returns (how many are new, lanes of hosts that have work).
@@ -105,15 +109,19 @@ def add_entries(connection: Connection, source_id: int, found: Sequence[NewEntry
     return len(added), sorted(hosts)
 
 
-def push_entry(connection: Connection, source_id: int, new: NewEntry, page: NewPage, now: dt.datetime) -> tuple[int, bool]:
+def push_entry(
+    connection: Connection, source_id: int, new: NewEntry, page: NewPage, now: dt.datetime
+) -> tuple[int, bool]:
     """A page or text pushed in: entry and bytes at once. Returns (entry id, whether it is new); pushing twice changes nothing."""
     row = _entry_row(source_id, new, now)
     digest = hashlib.sha256(page.body).hexdigest()
     known = connection.execute(
-        select(EntryRow.id, EntryRow.item_hash).where(EntryRow.source_id == source_id, EntryRow.key_hash == row["key_hash"])
+        select(EntryRow.id, EntryRow.item_hash).where(
+            EntryRow.source_id == source_id, EntryRow.key_hash == row["key_hash"]
+        )
     ).first()
     if known is None:
-        values = row | {"item_hash": digest}
+        values = row | {"item_hash": digest, "state": "waiting", "reason": None, "host": None, "step": None}
         entry_id = int(connection.execute(insert(EntryRow).values(values).returning(EntryRow.id)).scalar_one())
         connection.execute(update(SourceRow).where(SourceRow.id == source_id)
                            .values(seen=SourceRow.seen + 1, new_at=now))  # fmt: skip
@@ -152,7 +160,9 @@ def next_to_fetch(connection: Connection, host: str, now: dt.datetime, limit: in
     return [dict(row) for row in connection.execute(found).mappings()]
 
 
-def put_off(connection: Connection, entry_id: int, due_at: dt.datetime, reason: str, detail: str, **values: Any) -> None:
+def put_off(
+    connection: Connection, entry_id: int, due_at: dt.datetime, reason: str, detail: str, **values: Any
+) -> None:
     """The fetch is tried again at `due_at`."""
     changes = {"due_at": due_at, "reason": reason, "detail": detail[:500]} | values
     connection.execute(update(EntryRow).where(EntryRow.id == entry_id).values(changes))
@@ -218,7 +228,8 @@ def _entry_row(source_id: int, new: NewEntry, now: dt.datetime) -> Row:
     return {
         "source_id": source_id, "key_hash": hashlib.sha256(new.entry.key.encode("utf-8", "surrogatepass")).hexdigest(),
         "url": new.entry.url, "host": new.host, "item": item, "item_hash": hashlib.sha256(item).hexdigest(),
-        "state": "waiting", "step": "fetch" if new.host else None, "due_at": now, "seen_at": now, "backfill": new.backfill,
+        "state": "waiting" if new.host else "quarantined", "reason": None if new.host else "no-link",
+        "step": "fetch" if new.host else None, "due_at": now, "seen_at": now, "backfill": new.backfill,
         "lease_epoch": 0, "attempts": 0, "failures": 0, "gone_seen": 0,
     }  # fmt: skip
 
@@ -234,7 +245,12 @@ def _known(connection: Connection, source_id: int, hashes: list[str]) -> dict[st
 
 
 def _look_again(connection: Connection, source_id: int, row: Row, now: dt.datetime) -> None:
-    changes: dict[str, Any] = {"item": row["item"], "item_hash": row["item_hash"], "url": row["url"], "host": row["host"]}
+    changes: dict[str, Any] = {
+        "item": row["item"],
+        "item_hash": row["item_hash"],
+        "url": row["url"],
+        "host": row["host"],
+    }
     found = (EntryRow.source_id == source_id, EntryRow.key_hash == row["key_hash"])
     connection.execute(update(EntryRow).where(*found).values(changes))
     waits = (EntryRow.step.is_(None)) | (EntryRow.step == "fetch")

@@ -58,7 +58,9 @@ def next_work(connection: Connection, kind: str, key: str) -> dt.datetime | None
     if kind == "host":
         found = select(func.min(EntryRow.due_at)).where(EntryRow.step == "fetch", EntryRow.host == name)
     elif kind == "endpoint":
-        found = select(func.min(DeliveryRow.due_at)).where(DeliveryRow.state == "due", DeliveryRow.endpoint_id == int(name))
+        found = select(func.min(DeliveryRow.due_at)).where(
+            DeliveryRow.state == "due", DeliveryRow.endpoint_id == int(name)
+        )
     else:
         head = connection.execute(select(EventHeadRow.n, EventHeadRow.planned)).one()
         return dt.datetime(2000, 1, 1, tzinfo=dt.UTC) if head.n > head.planned else None
@@ -80,3 +82,8 @@ def due_lanes(connection: Connection, kind: str, now: dt.datetime, limit: int) -
 def get(connection: Connection, key: str) -> Row | None:
     row = connection.execute(select(*LaneRow.__table__.columns).where(LaneRow.key == key)).mappings().first()
     return dict(row) if row else None
+
+
+def pause(connection: Connection, key: str, *, paused: bool) -> None:
+    """Stops or starts a lane; its work waits."""
+    connection.execute(update(LaneRow).where(LaneRow.key == key).values(paused=paused))

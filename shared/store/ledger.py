@@ -62,7 +62,9 @@ class Books(msgspec.Struct, frozen=True):
     @property
     def settled(self) -> bool:
         """Whether nothing is under way: no entry waits, nothing is unplanned or due."""
-        return not any(line.waiting for line in self.intake) and not any(line.unplanned + line.due for line in self.delivery)
+        return not any(line.waiting for line in self.intake) and not any(
+            line.unplanned + line.due for line in self.delivery
+        )
 
 
 def books(connection: Connection) -> Books:
@@ -73,7 +75,9 @@ def books(connection: Connection) -> Books:
 def _intake(connection: Connection) -> list[IntakeLine]:
     counts = intake.count_states(connection)
     lines = []
-    for source_id, name, seen in connection.execute(select(SourceRow.id, SourceRow.name, SourceRow.seen).order_by(SourceRow.name)):
+    for source_id, name, seen in connection.execute(
+        select(SourceRow.id, SourceRow.name, SourceRow.seen).order_by(SourceRow.name)
+    ):
         states = counts.get(source_id, {})
         parts = {state: states.get(state, 0) for state in INTAKE}
         lines.append(IntakeLine(name, seen, **parts, balanced=seen == sum(states.values()) == sum(parts.values())))

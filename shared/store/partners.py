@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, and_, exists, func, insert, or_, select, update
+from sqlalchemy import Connection, Select, and_, exists, func, insert, select, update
 from sqlalchemy.orm import aliased
 
 from shared.errors import OperatorError
@@ -26,6 +26,7 @@ class Planned(msgspec.Struct, frozen=True):
     event: events.Event
     webhook_id: str | None
     held: bool = False
+    coalesce: bool = False
 
 
 class Tried(msgspec.Struct, frozen=True):
@@ -41,12 +42,14 @@ class Tried(msgspec.Struct, frozen=True):
     due_at: dt.datetime | None = None
 
 
-def add_partner(connection: Connection, *, name: str, kind: str, url: str, format: str, secrets: str, filter: str,  # noqa: A002
+def add_partner(connection: Connection, *, name: str, kind: str, url: str, format: str, secrets: str, filter: str,
                 backfill: bool, coalesce: bool, relinked: bool, concurrency: int, now: dt.datetime) -> tuple[int, int]:  # fmt: skip
     """A partner with one endpoint and one subscription, from the next event on. Returns (partner id, endpoint id)."""
     if connection.execute(select(PartnerRow.id).where(PartnerRow.name == name)).first():
         raise OperatorError(f"There is a partner named {name} already.", "Choose another with --name.")
-    partner = connection.execute(insert(PartnerRow).values(name=name, created_at=now).returning(PartnerRow.id)).scalar_one()
+    partner = connection.execute(
+        insert(PartnerRow).values(name=name, created_at=now).returning(PartnerRow.id)
+    ).scalar_one()
     joined, _ = events.head(connection, lock=True)  # an event after this lock is numbered higher and planned for us too
     values = {"partner_id": partner, "kind": kind, "url": url, "format": format, "secrets": secrets, "created_at": now,
               "joined_n": joined, "concurrency": concurrency}  # fmt: skip
@@ -91,15 +94,21 @@ def set_endpoint(connection: Connection, endpoint_id: int, **values: Any) -> Non
     connection.execute(update(EndpointRow).where(EndpointRow.id == endpoint_id).values(values))
 
 
-def maybe_sent(connection: Connection, pairs: Collection[tuple[int, str]]) -> set[tuple[int, str]]:
-    """Those (endpoint id, article id) with an attempt begun whose outcome was success, or is not known to be failure."""
-    articles = sorted({article_id for _, article_id in pairs})
+def followed(connection: Connection, pairs: Collection[tuple[int, str]]) -> set[tuple[int, str]]:
+    """Those (endpoint id, article id) that were sent the article, or are about to be."""
     found = select(DeliveryRow.endpoint_id, DeliveryRow.article_id).where(
-        DeliveryRow.article_id.in_(articles),
-        or_(DeliveryRow.state == "delivered", DeliveryRow.begun > DeliveryRow.attempts, DeliveryRow.reason == "unknown-outcome"),
+        DeliveryRow.article_id.in_(sorted({article_id for _, article_id in pairs})),
+        DeliveryRow.state.in_(["due", "held", "delivered"]),
     )
-    wanted = set(pairs)
-    return {pair for pair in ((e, a) for e, a in connection.execute(found)) if pair in wanted}
+    return {(e, a) for e, a in connection.execute(found.distinct())} & set(pairs)
+
+
+def maybe_has(connection: Connection, endpoint_id: int, article_id: str) -> bool:
+    """Whether the endpoint has the article, or may have it: some attempt was begun."""
+    found = select(DeliveryRow.id).where(
+        DeliveryRow.endpoint_id == endpoint_id, DeliveryRow.article_id == article_id, DeliveryRow.begun > 0
+    )
+    return connection.execute(found.limit(1)).first() is not None
 
 
 def plan(connection: Connection, planned: Sequence[Planned], upto: int, now: dt.datetime) -> list[str]:
@@ -110,32 +119,53 @@ def plan(connection: Connection, planned: Sequence[Planned], upto: int, now: dt.
     by_endpoint: dict[int, list[Planned]] = {}
     for item in planned:
         by_endpoint.setdefault(item.endpoint_id, []).append(item)
-    awake = [lane for endpoint_id in sorted(by_endpoint) for lane in _plan_endpoint(connection, endpoint_id, by_endpoint[endpoint_id], now)]
+    awake = [
+        lane
+        for endpoint_id in sorted(by_endpoint)
+        for lane in _plan_endpoint(connection, endpoint_id, by_endpoint[endpoint_id], now)
+    ]
     events.set_planned(connection, upto)
     return awake
 
 
 def _plan_endpoint(connection: Connection, endpoint_id: int, items: Sequence[Planned], now: dt.datetime) -> list[str]:
-    wanted = [item for item in items if item.webhook_id is not None]
-    sendable = [item for item in wanted if not item.held]
-    position = connection.execute(
-        update(EndpointRow)
-        .where(EndpointRow.id == endpoint_id)
-        .values(position=EndpointRow.position + len(sendable), filtered=EndpointRow.filtered + len(items) - len(wanted))
-        .returning(EndpointRow.position)
-    ).scalar_one() - len(sendable)
-    rows = []
-    for item in wanted:
-        if item.event.kind == WITHDRAWN:
-            supersede(connection, endpoint_id, item.event.article_id)
+    counted = update(EndpointRow).where(EndpointRow.id == endpoint_id)
+    start = connection.execute(
+        counted.values(filtered=EndpointRow.filtered).returning(EndpointRow.position)  # locks the row
+    ).scalar_one()
+    rows: list[Row] = []
+    position, filtered = start, 0
+    for item in items:
+        if item.webhook_id is None or not _give_way(connection, endpoint_id, item, rows):
+            filtered += 1
+            continue
         position += not item.held
         rows.append(_delivery_row(item, None if item.held else position, now))
     insert_ignore(connection, DeliveryRow, rows, conflict=["endpoint_id", "event_number"])
-    if not sendable:
+    connection.execute(counted.values(position=position, filtered=EndpointRow.filtered + filtered))
+    if position == start:
         return []
     lane = lanes.endpoint_lane(endpoint_id)
     lanes.wake(connection, "endpoint", [lane], now)
     return [lane]
+
+
+def _give_way(connection: Connection, endpoint_id: int, item: Planned, rows: list[Row]) -> bool:
+    """Unsent deliveries of the article give way to a withdrawal or, where asked, to a newer revision.
+
+    False: a withdrawal of what the endpoint never saw, which is nothing to tell it.
+    """
+    article_id = item.event.article_id
+    if item.event.kind == WITHDRAWN:
+        insert_ignore(connection, DeliveryRow, rows, conflict=["endpoint_id", "event_number"])
+        rows.clear()
+        supersede(connection, endpoint_id, article_id)
+        return maybe_has(connection, endpoint_id, article_id)
+    if item.coalesce:
+        insert_ignore(connection, DeliveryRow, rows, conflict=["endpoint_id", "event_number"])
+        rows.clear()
+        supersede(connection, endpoint_id, article_id, below_revision=item.event.revision)
+    return True
 
 
 def _delivery_row(item: Planned, position: int | None, now: dt.datetime) -> Row:
@@ -159,20 +189,23 @@ def supersede(connection: Connection, endpoint_id: int, article_id: str, *, belo
 
 
 def sendable(connection: Connection, endpoint_id: int, now: dt.datetime, limit: int, busy: Collection[str] = ()) -> list[Row]:
-    """Deliveries that may go now, in order of position: due, and first in line of their article; articles in `busy` left out."""
+    """Deliveries that may go now: withdrawals first, then in order; each first in line of its article, none in `busy`."""
+    found = _in_line(endpoint_id, now).order_by(DeliveryRow.due_at, DeliveryRow.position).limit(limit + len(busy))
+    urgent = connection.execute(found.where(DeliveryRow.kind == WITHDRAWN)).mappings().all()
+    usual = connection.execute(found).mappings().all()
+    rows = {row["id"]: dict(row) for row in (*urgent, *usual) if row["article_id"] not in busy}
+    return list(rows.values())[:limit]
+
+
+def _in_line(endpoint_id: int, now: dt.datetime) -> Select[Any]:
     earlier = aliased(DeliveryRow)
     blocked = exists().where(
         earlier.endpoint_id == DeliveryRow.endpoint_id, earlier.article_id == DeliveryRow.article_id,
         earlier.state == "due", earlier.position < DeliveryRow.position,
     )  # fmt: skip
-    found = (
-        select(*DeliveryRow.__table__.columns)
-        .where(DeliveryRow.endpoint_id == endpoint_id, DeliveryRow.state == "due", DeliveryRow.due_at <= now, ~blocked)
-        .order_by(DeliveryRow.due_at, DeliveryRow.position)
-        .limit(limit + len(busy))
+    return select(*DeliveryRow.__table__.columns).where(
+        DeliveryRow.endpoint_id == endpoint_id, DeliveryRow.state == "due", DeliveryRow.due_at <= now, ~blocked
     )
-    rows = [dict(row) for row in connection.execute(found).mappings()]
-    return sorted((row for row in rows if row["article_id"] not in busy), key=lambda row: row["position"])[:limit]
 
 
 def begin_attempts(connection: Connection, ids: Collection[int]) -> set[int]:
@@ -188,7 +221,9 @@ def begin_attempts(connection: Connection, ids: Collection[int]) -> set[int]:
 
 def record(connection: Connection, endpoint_id: int, tried: Sequence[Tried]) -> None:
     """Appends the attempts to the endpoint's chained log, and moves each delivery on, if it still waits."""
-    chain = connection.execute(select(EndpointRow.chain).where(EndpointRow.id == endpoint_id).with_for_update()).scalar_one()
+    chain = connection.execute(
+        select(EndpointRow.chain).where(EndpointRow.id == endpoint_id).with_for_update()
+    ).scalar_one()
     rows = []
     for one in tried:
         late = not _move_on(connection, one)

@@ -1,0 +1,222 @@
+"""An endpoint's lane, drained over kept-alive connections: several articles in flight, each article's events in order.
+
+    claim the lane | take what may go | mark it begun | render, sign, send | judge | commit the attempts | ... | rest the lane
+
+Everything is committed before the next step, so a kill between any two lines costs at most a repeat under the same id.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import functools
+import random
+import time
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from typing import Any
+
+import msgspec
+
+from services.publish import deliver, policy, storage
+from services.publish.render import RenderInput, render
+from shared import clock, queue, records, vault
+from shared.models import LaneRow, Row
+from shared.queue import Failure, Work, attempt, begin
+from shared.store import articles, claims, events, lanes, partners
+
+CFG = queue.SETTINGS
+SLICE_S = 5.0
+BATCH = 50
+CALL_S = CFG.deliver.deadline_s + 5.0
+LEASE_S = claims.LEASE_S + CALL_S
+
+
+@functools.cache
+def _pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(max_workers=4 * CFG.workers.deliver, thread_name_prefix="send")
+
+
+class Sent(msgspec.Struct, frozen=True):
+    """A delivery, what sending it came to, and when."""
+
+    delivery: Row
+    outcome: policy.Outcome | Failure
+    at: dt.datetime
+    duration_ms: int
+
+
+def drain(key: str) -> None:
+    """Delivers what is due on the lane, for a few seconds."""
+    with begin() as work:
+        lane = lanes.claim(work.connection, key, work.now, LEASE_S)
+    if lane is None:
+        return
+    with queue.store().read() as connection:
+        endpoint = partners.endpoint(connection, int(key.removeprefix("endpoint:")))
+    if endpoint is None or endpoint["state"] != "active":
+        with begin() as work:
+            claims.settle(work.connection, LaneRow, lane, paused=True)
+        return
+    Drain(lane, endpoint).run()
+
+
+class Drain:
+    """One drain of one lane: what is in flight, what is done but not committed, and the lane's breaker."""
+
+    def __init__(self, lane: Row, endpoint: Row) -> None:
+        self.lane, self.endpoint = lane, endpoint
+        self.target = target_of(endpoint)
+        self.flying: dict[Future[Sent], Row] = {}
+        self.done: list[Sent] = []
+        self.breaker = records.from_json(lane["breaker"], policy.Breaker) if lane["breaker"] else policy.Breaker()
+        self.blocked: dt.datetime | None = None
+        self.failures: int = lane["failures"]
+        self.open = True
+
+    def run(self) -> None:
+        """Sends until nothing may go, the time is up or the lane must wait; then rests the lane."""
+        until = time.monotonic() + SLICE_S
+        waiting: list[Row] = []
+        while True:
+            going_on = self.open and self.blocked is None and time.monotonic() < until
+            if going_on and not waiting:
+                waiting = self.take()
+            if not going_on:
+                waiting = []
+            while waiting and len(self.flying) < self.slots():
+                self.launch(waiting.pop(0))
+            if not self.flying:
+                break
+            self.collect(last=not waiting)
+        self.rest()
+
+    def slots(self) -> int:
+        """How many sends may be in flight."""
+        return self.breaker.allowance(clock.now(), int(self.endpoint["concurrency"]))
+
+    def take(self) -> list[Row]:
+        """What may go now, marked as begun."""
+        slots = self.slots()
+        if not slots:
+            self.blocked = self.breaker.until
+            return []
+        busy = {row["article_id"] for row in self.flying.values()} | {sent.delivery["article_id"] for sent in self.done}
+        with begin() as work:
+            limit = BATCH if slots > 1 and self.lane["attempts"] <= 1 else 1
+            rows = partners.sendable(work.connection, self.endpoint["id"], work.now, limit, busy)
+            begun = partners.begin_attempts(work.connection, [row["id"] for row in rows]) if rows else set()
+        return with_contents([row for row in rows if row["id"] in begun])
+
+    def launch(self, row: Row) -> None:
+        self.flying[_pool().submit(send, self.endpoint, self.target, row)] = row
+
+    def collect(self, *, last: bool) -> None:
+        """Waits for answers, and commits them in small batches."""
+        done, _ = wait(self.flying, timeout=0.25, return_when=FIRST_COMPLETED)
+        for future in done:
+            self.flying.pop(future)
+            self.done.append(future.result())
+        if self.done and (len(self.done) >= 20 or not done or (last and not self.flying)):
+            self.commit()
+
+    def commit(self) -> None:
+        """Judges and records what came back; a lost lease makes it a line in the log and nothing more."""
+        tried = [self.judged(sent) for sent in self.done]
+        self.done = []
+        with begin() as work:
+            self.open = claims.renew(work.connection, LaneRow, self.lane, work.now, LEASE_S) and self.open
+            partners.record(work.connection, self.endpoint["id"], tried)
+            if not self.open:
+                stop_if_disabled(work, self.endpoint, tried)
+
+    def judged(self, sent: Sent) -> partners.Tried:
+        """What follows from one answer, for the delivery and for the lane."""
+        number, outcome = sent.delivery["attempts"] + 1, sent.outcome
+        if isinstance(outcome, Failure):
+            return tried(sent, "dead", reason=outcome.reason, response=outcome.detail)
+        verdict = policy.judge(outcome, number, sent.at, random.random(), CFG.deliver.schedule_s, lane_failures=self.failures)  # noqa: S311 - jitter
+        self.breaker = self.breaker.record(outcome.ok, sent.at)
+        lane_until = getattr(verdict, "lane_until", None)
+        self.failures = self.failures + 1 if lane_until else 0 if outcome.ok else self.failures
+        if lane_until is not None:
+            self.blocked = max(self.blocked or lane_until, lane_until)
+        shown = outcome.excerpt or outcome.detail or None
+        match verdict:
+            case policy.Delivered():
+                return tried(sent, "delivered", status=outcome.status, response=shown)
+            case policy.RetryAt(at=at, reason=reason):
+                return tried(sent, "retry", status=outcome.status, reason=reason, response=shown, due_at=at)
+            case policy.Disable(reason=reason):
+                self.open = False
+                return tried(sent, "disabled", status=outcome.status, reason=reason, response=shown)
+            case policy.Dead(reason=reason):
+                return tried(sent, "dead", status=outcome.status, reason=reason, response=shown)
+
+    def rest(self) -> None:
+        """Gives the lane back, saying when it has work again."""
+        values: dict[str, Any] = {"blocked_until": self.blocked, "failures": self.failures,
+                                  "breaker": records.to_json(self.breaker).decode()}  # fmt: skip
+        with begin() as work:
+            left = lanes.rest(work.connection, self.lane, **values)
+            if left is not None and left <= work.now and self.blocked is None and self.open:
+                work.ring("endpoint.due", [self.lane["key"]])
+
+
+def stop_if_disabled(work: Work, endpoint: Row, tries: list[partners.Tried]) -> None:
+    """An endpoint that wants nothing more keeps its backlog and waits for a person."""
+    for one in tries:
+        if one.outcome == "disabled":
+            reason = f"{one.reason}: {one.response or ''}".strip(": ")[:500]
+            partners.set_endpoint(work.connection, endpoint["id"], state="disabled", reason=reason)
+            lanes.pause(work.connection, lanes.endpoint_lane(endpoint["id"]), paused=True)
+
+
+def tried(sent: Sent, outcome: str, **values: Any) -> partners.Tried:
+    return partners.Tried(sent.delivery, outcome, sent.at, sent.duration_ms, **values)
+
+
+def with_contents(rows: list[Row]) -> list[Row]:
+    """Deliveries with the record and the annotations they carry."""
+    if not rows:
+        return rows
+    with queue.store().read() as connection:
+        stored = articles.revisions(connection, {(row["article_id"], row["revision"]) for row in rows})
+        at = events.times(connection, [row["event_number"] for row in rows])
+    return [row | {"contents": stored[row["article_id"], row["revision"]], "at": at[row["event_number"]]} for row in rows]
+
+
+def send(endpoint: Row, target: deliver.Target, row: Row) -> Sent:
+    """Renders and sends one delivery; never raises."""
+    started = time.monotonic()
+    outcome = attempt(_send, endpoint, target, row)
+    return Sent(row, outcome, clock.now(), int(1000 * (time.monotonic() - started)))
+
+
+def _send(endpoint: Row, target: deliver.Target, row: Row) -> policy.Outcome:
+    event = render_input(row)
+    rendered = render(endpoint["format"], event)
+    if endpoint["kind"] == "webhook":
+        return deliver.send(queue.door(), target, rendered, row["webhook_id"], clock.now())
+    name = storage.layout(storage.DEFAULT_LAYOUT, storage.layout_values(event, rendered.extension))
+    result = attempt(storage.put, endpoint["url"], name, rendered.body)
+    if isinstance(result, Failure):
+        return policy.Outcome(failure=result.reason, detail=result.detail)
+    return policy.Outcome(status=201 if result.written else 200, excerpt=result.url)
+
+
+def render_input(row: Row) -> RenderInput:
+    """A delivery with its contents as the renderers take it."""
+    record, notes = row["contents"]
+    article = records.from_json(record, records.Article)
+    if row["kind"] == partners.WITHDRAWN:
+        article = msgspec.structs.replace(article, state="withdrawn")
+    return RenderInput(
+        type=row["kind"], at=row["at"], position=row["position"], occurrence=row["occurrence"],
+        article=article,
+        annotations=records.from_json(notes, records.Annotations) if notes else records.Annotations(),
+    )  # fmt: skip
+
+
+def target_of(endpoint: Row) -> deliver.Target:
+    """Where and under which secrets to send."""
+    secrets = vault.unseal(CFG.folder, endpoint["secrets"])
+    return deliver.Target(endpoint["url"], secrets, {}, CFG.deliver.deadline_s)
