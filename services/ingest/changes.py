@@ -29,6 +29,7 @@ _MOST_TYPOS: Final = 8
 _WORDS_A_TYPO: Final = 20
 """A text with more misspelt words than eight, or than one in twenty, was rewritten."""
 
+_SIGNS: Final = frozenset("%‰$€£¥₽₴°+-−–±<>≤≥")
 _NOTE_HEADS: Final = (
     "correction", "corrected", "erratum", "editor[’']s note", "clarification", "berichtigung", "korrektur",
     r"поправка", r"исправлен\w*", "исправление", "уточнение", "от редакции",
@@ -279,6 +280,9 @@ def _text_class(old: str, new: str) -> tuple[Kind, str]:
         return "substantial", f"{grave!r} is a number, a name or a word that turns the meaning."
     if len(words) > 2 * min(_MOST_TYPOS, max(1, len(new.split()) // _WORDS_A_TYPO)):
         return "substantial", f"{len(words)} words changed."
+    sign = next((place for place in _places(line) if _turns_number(place)), None)
+    if sign:
+        return "substantial", "A sign or unit beside a number changed."
     odd = next((place for place in _places(line) if not (_near(place.old, place.new) or _repeated(place))), None)
     if odd:
         return "substantial", f"{odd.old.strip()!r} became {odd.new.strip()!r}."
@@ -337,6 +341,12 @@ def _near(old: str, new: str) -> bool:
     if len(left) == len(right):
         return all(_misspelt(one, other) for one, other in zip(left, right, strict=True))
     return False
+
+
+def _turns_number(place: _Place) -> bool:
+    """A minus, percent or currency sign that came or went beside a number."""
+    beside = f"{place.ahead.rstrip()[-1:]}{place.behind.lstrip()[:1]}"
+    return _has_digit(beside) and bool(_SIGNS & {*place.old, *place.new})
 
 
 def _repeated(place: _Place) -> bool:
