@@ -5,6 +5,8 @@ One thread a connection. `stop` closes every open connection and waits for its t
 
 from __future__ import annotations
 
+import datetime as dt
+import hashlib
 import ipaddress
 import socket
 import socketserver
@@ -15,6 +17,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from email.message import Message
+from email.utils import format_datetime, parsedate_to_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -57,6 +60,37 @@ def spoil(reply: Reply, fault: Fault | None) -> Reply:
     if fault.retry_after_s is not None:
         headers["Retry-After"] = str(fault.retry_after_s)
     return Reply(fault.status, b"switched to fail\n", headers, fault.hang_s, fault.reset)
+
+
+def conditional(
+    request: Request, body: bytes, content_type: str, changed: dt.datetime | None, now: dt.datetime
+) -> Reply:
+    """200 with the body and its validators, or 304 where the visitor has it already (RFC 9110, 13.2.2).
+
+    `changed` is when the body last changed (UTC-aware), None where nobody knows.
+    """
+    etag = f'"{hashlib.sha256(body).hexdigest()[:24]}"'
+    headers = {"Content-Type": content_type, "ETag": etag, "Cache-Control": "no-cache"}
+    # A second is HTTP's unit: within it the body may change again, so its date says nothing yet.
+    if changed is not None and now - changed > dt.timedelta(seconds=2):
+        changed = changed.astimezone(dt.UTC).replace(microsecond=0)
+        headers["Last-Modified"] = format_datetime(changed, usegmt=True)
+    else:
+        changed = None
+    return Reply(304, b"", headers) if _has_it(request, etag, changed) else Reply(200, body, headers)
+
+
+def _has_it(request: Request, etag: str, changed: dt.datetime | None) -> bool:
+    known = request.headers.get("If-None-Match")
+    if known is not None:  # decides alone where it is sent
+        return known.strip() == "*" or etag in (tag.strip().removeprefix("W/") for tag in known.split(","))
+    since = request.headers.get("If-Modified-Since")
+    if since is None or changed is None:
+        return False
+    try:
+        return changed <= parsedate_to_datetime(since)
+    except (ValueError, TypeError):
+        return False
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -17,14 +17,12 @@ steers a running process; `GET /-/state` tells how far it is. `faults` are descr
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
 import heapq
 import json
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from email.utils import format_datetime, parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +31,7 @@ import msgspec
 from services.console.demo import pages
 from services.console.demo.content import SECTIONS, Brief, briefs
 from services.console.demo.faults import Faults
-from services.console.demo.loopback import Loopback, Reply, Request, spoil
+from services.console.demo.loopback import Loopback, Reply, Request, conditional, spoil
 from services.console.demo.pages import ZONE, Item, grey_pixel
 from services.console.demo.process import JsonLines, arguments, run
 from shared import clock
@@ -41,6 +39,8 @@ from shared import clock
 MOST_READ = 3
 _HTML = "text/html; charset=utf-8"
 _ROBOTS = b"User-agent: *\nDisallow: /-/\nDisallow: /letter\n"
+_GONE = b"<!doctype html><title>Gone</title><p>This brief was withdrawn.</p>"
+_NOT_FOUND = b"<!doctype html><title>Not found</title><p>No such page.</p>"
 _PRIVACY = b"<!doctype html><title>Privacy</title><h1>Privacy</h1><p>This site keeps nothing about you.</p>"
 
 
@@ -80,7 +80,7 @@ class DemoSite:
         self._lock = threading.RLock()
         self._out: dict[str, Item] = {}
         self._gone: set[str] = set()
-        self._rendered: dict[str, tuple[bytes, str]] = {}
+        self._rendered: dict[str, bytes] = {}
         self._changed_at = now()
         self._agenda: list[tuple[float, int, str, str]] = []
         self._stopping = threading.Event()
@@ -246,31 +246,16 @@ class DemoSite:
         if path not in self._rendered:
             body = self._render(path)
             if body is None:
-                return Reply(
-                    404, b"<!doctype html><title>Not found</title><p>No such page.</p>", {"Content-Type": _HTML}
-                )
-            self._rendered[path] = (body, f'"{hashlib.sha256(body).hexdigest()[:24]}"')
-        return self._conditional(path, request)
+                return Reply(404, _NOT_FOUND, {"Content-Type": _HTML})
+            self._rendered[path] = body
+        content_type = "application/rss+xml; charset=utf-8" if path == "/rss.xml" else _HTML
+        return conditional(request, self._rendered[path], content_type, self._changed_at, self._now())
 
     def _short_link(self, path: str) -> Reply:
         for item in self._out.values():
             if path == f"/b/{item.brief.number}":
                 return Reply(301, b"", {"Location": self.url + item.brief.path})
         return Reply(404)
-
-    def _conditional(self, path: str, request: Request) -> Reply:
-        body, etag = self._rendered[path]
-        changed = self._changed_at.replace(microsecond=0)
-        headers = {
-            "Content-Type": "application/rss+xml; charset=utf-8" if path == "/rss.xml" else _HTML,
-            "ETag": etag,
-            "Cache-Control": "no-cache",
-        }
-        # A second is HTTP's unit: within it the page may change again, so its date says nothing yet.
-        if self._now() - changed > dt.timedelta(seconds=2):
-            headers["Last-Modified"] = format_datetime(changed.astimezone(dt.UTC), usegmt=True)
-        fresh = _still_fresh(request, etag, changed if "Last-Modified" in headers else None)
-        return Reply(304, b"", headers) if fresh else Reply(200, body, headers)
 
     def _render(self, path: str) -> bytes | None:
         items = sorted(self._out.values(), key=lambda item: (item.published, item.brief.number), reverse=True)
@@ -318,20 +303,6 @@ def _kind(brief: Brief) -> str:
     if brief.copy_of:
         return "copy"
     return "old" if brief.age_days else brief.kind
-
-
-def _still_fresh(request: Request, etag: str, changed: dt.datetime | None) -> bool:
-    """RFC 9110: If-None-Match decides alone where it is sent, else the date."""
-    known = request.headers.get("If-None-Match")
-    if known is not None:
-        return etag in (tag.strip().removeprefix("W/") for tag in known.split(",")) or known.strip() == "*"
-    since = request.headers.get("If-Modified-Since")
-    if since is None or changed is None:
-        return False
-    try:
-        return changed <= parsedate_to_datetime(since)
-    except (ValueError, TypeError):
-        return False
 
 
 def _json(status: int, value: Any) -> Reply:
