@@ -14,8 +14,7 @@ from typing import Final, Literal, NamedTuple
 
 import msgspec
 
-from services.ingest.normalise import plain
-from shared.records import Article
+from shared.records import Article, block_text
 from shared.text import fold
 
 Op = Literal["same", "del", "ins"]
@@ -125,7 +124,7 @@ def text_of(article: Article) -> str:
 
 
 def _body(article: Article) -> str:
-    blocks = [plain(block) for block in article.blocks]
+    blocks = [block_text(block) for block in article.blocks]
     if article.lead and (not blocks or fold(article.lead) not in fold(blocks[0])):
         blocks.insert(0, article.lead)
     return "\n\n".join(blocks)

@@ -43,6 +43,7 @@ _DOCTYPE = re.compile(r"<!DOCTYPE\s+(?P<name>[^\s>\[]*)[^\[>]*(?:\[.*?\]\s*)?>",
 _ROOT = re.compile(r"<(?P<name>(?:[\w.-]+:)?[\w.-]+)")
 _FEED_ROOT = re.compile(r"<(?P<name>(?:[\w.-]+:)?(?:rss|feed|RDF|channel))[\s>]")
 _ITEM_END = re.compile(r"</(?:[\w.-]+:)?(?:item|entry)\s*>", re.IGNORECASE)
+_MAILBOX = re.compile(r"\S+@\S+\s+\((?P<name>[^()]+)\)$")
 _WHOLE = re.compile(r"https?://[^\s\\]+$", re.IGNORECASE)
 _BREAKS = re.compile(r"[ \t\r\n\f]+")
 _BLOCK_TAG = re.compile(r"<(?:/?(?:p|div|li|ul|ol|h[1-6]|tr|td|blockquote)\b|br\b)", re.IGNORECASE)
@@ -61,6 +62,8 @@ def parse(body: bytes, url: str | None, content_type: str | None) -> Feed:
     Raises:
         Rejected: "empty", "not-a-feed" with what it looks like, "broken-feed" when nothing can be read from it.
     """
+    if _is_binary(body):
+        raise Rejected("not-a-feed", "This is a binary file, not a feed.")
     text = decode(body, content_type)[0].lstrip("\ufeff").strip()
     if not text:
         raise Rejected("empty", "The answer has no content.")
@@ -95,7 +98,7 @@ def _undeclared(body: bytes, said_utf8: bool) -> tuple[str, str]:
         return _clean(text), "utf-8"
     lenient = body.decode("utf-8", "replace")
     beyond = sum(1 for char in lenient if char > "\x7f")
-    if said_utf8 and lenient.count("\ufffd") * 20 <= beyond:
+    if said_utf8 and lenient.count("\ufffd") * 5 <= beyond:
         return _clean(lenient), "utf-8"
     name = _guessed(b" ".join(re.findall(rb"[^<>]*[\x80-\xff][^<>]*", body[:400_000]))[:20_000])
     return _clean(body.decode(name, "replace")), name
@@ -156,6 +159,11 @@ def _wide(body: bytes) -> str | None:
             return name
     bare = {b"<\x00": "utf-16-le", b"{\x00": "utf-16-le", b"\x00<": "utf-16-be", b"\x00{": "utf-16-be"}
     return bare.get(body[:2])
+
+
+def _is_binary(body: bytes) -> bool:
+    head = body[:1000].lstrip()
+    return head.startswith(b"%PDF") or (b"\x00" in head and not _wide(body) and head[:1] not in (b"<", b"{"))
 
 
 def _clean(text: str) -> str:
@@ -235,16 +243,20 @@ def _kind(version: str, root: str) -> str:
 
 def _ttl(channel: Any) -> float | None:
     """Seconds between polls that the feed asks for: RSS ttl (minutes), else the syndication module's period."""
+    minutes = _number(channel.get("ttl"))
+    if minutes:
+        return minutes * 60
+    period_s = _PERIODS_S.get(str(channel.get("sy_updateperiod")).strip().lower())
+    return period_s / max(1.0, _number(channel.get("sy_updatefrequency")) or 1.0) if period_s else None
+
+
+def _number(printed: object) -> float | None:
+    """A positive, finite number; None for anything else."""
     try:
-        return float(channel["ttl"]) * 60 if float(channel["ttl"]) > 0 else None
-    except (KeyError, ValueError, TypeError):
-        pass
-    try:
-        return _PERIODS_S[str(channel.get("sy_updateperiod")).strip().lower()] / max(
-            1, int(channel.get("sy_updatefrequency") or 1)
-        )
-    except (KeyError, ValueError, TypeError):
+        number = float(str(printed))
+    except ValueError:
         return None
+    return number if 0 < number < 1e9 else None
 
 
 def _by_rel(links: list[Any], rels: tuple[str, ...], url: str | None) -> str | None:
@@ -295,8 +307,14 @@ def _feedparser_date(raw: Any, field: str, printed: str) -> str | None:
 
 
 def _authors(raw: Any) -> tuple[str, ...]:
-    named = _distinct(author.get("name") for author in raw.get("authors") or ())
-    return named or _distinct([raw.get("author")])
+    """The authors' names. RSS prints a mailbox with the name behind it, which feedparser cuts apart wrongly for some
+    domains.
+    """
+    mailbox = _MAILBOX.match(str(raw.get("author") or ""))
+    names = [author.get("name") for author in raw.get("authors") or ()]
+    if mailbox:
+        names[-1:] = [mailbox["name"]]
+    return _distinct(names) or _distinct([raw.get("author")])
 
 
 def _text(raw: Any, field: str) -> str | None:
@@ -421,8 +439,6 @@ def looks_like(text: str) -> str:
         return "This is JSON, but not a JSON Feed."
     if root:
         return f"This is XML with the root element <{root[:40]}>, which is no feed."
-    if text.count("\ufffd") > len(text) // 20 or text.startswith(("%PDF", "PNG", "\ufffdPNG", "PK")):
-        return "This is a binary file, not a feed."
     return f"This is plain text that starts with {flat(text[:40])!r}, not a feed."
 
 
