@@ -93,8 +93,9 @@ class DemoSite:
         """Publish the first briefs and accept connections."""
         with self._lock:
             first, self._waiting = self._waiting[: self._initial], self._waiting[self._initial :]
-            for place, brief in enumerate(reversed(first)):
-                self._publish(brief, self._now() - dt.timedelta(hours=5 + 7 * place), initial=True)
+            for place, brief in enumerate(first, start=1):
+                age = dt.timedelta(hours=5 + 7 * (len(first) - place))
+                self._publish(brief, self._now() - age, initial=True)
         if self._per_second > 0:
             self._plan(0.0, "release", "")
             self._clockwork.start()
@@ -288,7 +289,9 @@ class DemoSite:
             return _json(400, {"error": str(error)})
         return _json(200, self.state())
 
-    def _steer(self, wish: dict[str, Any]) -> None:
+    def _steer(self, wish: Any) -> None:
+        if not isinstance(wish, dict):
+            raise ValueError("expected a JSON object")
         if "fault" in wish:
             self.faults.set_from(wish["fault"])
         if "release" in wish:
