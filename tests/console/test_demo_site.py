@@ -413,7 +413,8 @@ class TestBulk:
         try:
             site.publish(2)
             feed = feedparser.parse(requests.get(site.feed_url, timeout=5).content)
-            assert [entry.id for entry in feed.entries] == [f"kelmora-{100_000 + i}" for i in (6, 5, 4, 3)]
+            assert {entry.id for entry in feed.entries} == {f"kelmora-{100_000 + i}" for i in (6, 5, 4, 3)}
+            assert parsedate_to_datetime(feed.entries[-1].published) == bulk.START + 3 * bulk.EVERY
             for entry in feed.entries:
                 assert entry.title in requests.get(entry.link, timeout=5).text.replace("&#39;", "'")
             assert requests.get(f"{site.url}/politics/none", timeout=5).status_code == 404

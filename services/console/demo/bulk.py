@@ -113,9 +113,8 @@ def item(i: int, seed: int = 0, start: dt.datetime = START) -> pages.Item:
 
 def page(i: int, seed: int, host: str, *, large: bool = False, start: dt.datetime = START) -> bytes:
     """The page of article `i` at `http://host/...`; about 7 KB, 30 to 60 KB where `large`."""
-    similar = [item(other, seed, start) for other in (i - 1, i - 2) if other >= 0]
-    html = pages.brief(item(i, seed, start), f"http://{host}", similar, [])
-    return _loaded(html, random.Random(f"{seed}/{i}/large")) if large else html  # noqa: S311
+    before = [item(other, seed, start) for other in (i - 1, i - 2) if other >= 0]
+    return _render(item(i, seed, start), before, f"http://{host}", large=large)
 
 
 def feed(items: Iterable[pages.Item], base: str) -> bytes:
@@ -127,9 +126,9 @@ class BulkSite:
     """Pages in bulk on loopback: `feed_url` lists those published, `paths` maps each page's path to its number.
 
     Args:
-        count: how many are out at the start; `publish` adds more.
+        count: how many are out at the start, dated as `item` dates them; `publish` adds more, dated when it is called.
         window: the feed lists only so many, the newest; None for all.
-        now: the clock of Date-dependent headers; pages are dated from `start` on.
+        now: the clock for what `publish` adds, and for caching headers.
     """
 
     def __init__(
@@ -144,15 +143,15 @@ class BulkSite:
         now: Callable[[], dt.datetime] = clock.now,
     ) -> None:
         self.faults = Faults()
-        self.paths: dict[str, int] = {}
-        self._seed, self._large, self._start, self._window, self._now = seed, large, start, window, now
+        self._items = [item(i, seed, start) for i in range(count)]
+        self.paths = {one.brief.path: i for i, one in enumerate(self._items)}
+        self._seed, self._large, self._window, self._now = seed, large, window, now
         self._lock = threading.Lock()
         self._feed: bytes | None = None
         self._changed = now()
         self._server = Loopback(self._answer, port=port)
         self.url = self._server.url
         self.feed_url = f"{self.url}/rss.xml"
-        self.publish(count)
 
     def start(self) -> None:
         """Accept connections from now on."""
@@ -165,10 +164,12 @@ class BulkSite:
     def publish(self, count: int = 1) -> list[str]:
         """Add the next `count` pages; their URLs."""
         with self._lock:
-            added = [(brief(i, self._seed).path, i) for i in range(len(self.paths), len(self.paths) + count)]
-            self.paths.update(added)
             self._feed, self._changed = None, self._now()
-        return [self.url + path for path, _ in added]
+            first = len(self._items)
+            added = [brief(i, self._seed) for i in range(first, first + count)]
+            self._items += [pages.Item(one, self._changed, self._changed) for one in added]
+            self.paths.update((one.path, i) for i, one in enumerate(added, start=first))
+        return [self.url + one.path for one in added]
 
     def _answer(self, request: Request) -> Reply:
         return spoil(self._page(request), self.faults.take(request.path))
@@ -180,13 +181,13 @@ class BulkSite:
             return conditional(request, body, "application/rss+xml; charset=utf-8", changed, self._now())
         if request.path not in self.paths:
             return Reply(404, b"no such page\n", {"Content-Type": "text/plain"})
-        host = self.url.removeprefix("http://")
-        body = page(self.paths[request.path], self._seed, host, large=self._large, start=self._start)
+        i = self.paths[request.path]
+        body = _render(self._items[i], self._items[max(0, i - 2) : i][::-1], self.url, large=self._large)
         return conditional(request, body, "text/html; charset=utf-8", None, self._now())
 
     def _write_feed(self) -> bytes:
-        first = 0 if self._window is None else max(0, len(self.paths) - self._window)
-        self._feed = feed((item(i, self._seed, self._start) for i in range(first, len(self.paths))), self.url)
+        first = 0 if self._window is None else max(0, len(self._items) - self._window)
+        self._feed = feed(self._items[first:], self.url)
         return self._feed
 
 
@@ -216,6 +217,11 @@ def _reword(sentence: str, draw: random.Random, cast: dict[str, str]) -> str:
         lambda found: str(draw.randint(10 ** (len(found[0]) - 1), 10 ** len(found[0]) - 1)), sentence
     )
     return _SWAP.sub(lambda found: draw.choice((found[0], *_SWAPS[found[0]])), sentence).replace("&", "&amp;")
+
+
+def _render(one: pages.Item, before: Sequence[pages.Item], base: str, *, large: bool) -> bytes:
+    html = pages.brief(one, base, before)
+    return _loaded(html, random.Random(one.brief.headline)) if large else html  # noqa: S311
 
 
 def _loaded(html: bytes, draw: random.Random) -> bytes:

@@ -78,6 +78,10 @@ class Receiver:
         self.received: list[Receipt] = []
         self._keep_bodies, self._now = keep_bodies, now
         self._attempts: Counter[str | None] = Counter()
+        self._accepted: dict[str | None, Receipt] = {}
+        self._id_at: dict[int, str | None] = {}
+        self._newest: dict[str, int] = {}
+        self._counts = Counter(posts=0, unverified=0, repeated=0, split=0, disordered=0)
         self._lock = threading.Lock()
         self._arrived = threading.Condition(self._lock)
         self._file = JsonLines(log)
@@ -97,11 +101,7 @@ class Receiver:
     def accepted(self) -> list[Receipt]:
         """The first accepted receipt of each webhook_id, in order: what a partner would have in its database."""
         with self._lock:
-            first: dict[str | None, Receipt] = {}
-            for receipt in self.received:
-                if receipt.accepted:
-                    first.setdefault(receipt.webhook_id, receipt)
-            return list(first.values())
+            return list(self._accepted.values())
 
     def wait_for(self, enough: Callable[[list[Receipt]], bool], timeout_s: float) -> bool:
         """Wait until `enough(received)` is true, asked after each arrival; False when the time is up first."""
@@ -109,15 +109,14 @@ class Receiver:
             return self._arrived.wait_for(lambda: enough(self.received), timeout=timeout_s)
 
     def state(self) -> dict[str, int]:
-        """Numbers: posts, ids, accepted ids, unverified posts, ids that came more than once."""
+        """Numbers, each of which may be asked for often.
+
+        posts; ids (different ones); accepted (ids); unverified (posts); repeated (posts under an id seen before); split
+        (posts whose position came under another id before: never right); disordered (first posts of an older revision
+        than the article's newest so far: never right, as order is judged on first sends).
+        """
         with self._lock:
-            return {
-                "posts": len(self.received),
-                "ids": len(self._attempts),
-                "accepted": len({receipt.webhook_id for receipt in self.received if receipt.accepted}),
-                "unverified": sum(not receipt.verified for receipt in self.received),
-                "repeated": sum(count > 1 for count in self._attempts.values()),
-            }
+            return {**self._counts, "ids": len(self._attempts), "accepted": len(self._accepted)}
 
     def _answer(self, request: Request) -> Reply:
         if request.path.startswith("/-/"):
@@ -165,8 +164,25 @@ class Receiver:
                 data=data if self._keep_bodies else None,
             )
             self.received.append(receipt)
+            self._count(receipt)
             self._file.write({name: value for name, value in msgspec.structs.asdict(receipt).items() if name != "data"})
             self._arrived.notify_all()
+
+    def _count(self, receipt: Receipt) -> None:
+        self._counts["posts"] += 1
+        self._counts["repeated"] += receipt.attempt > 1
+        self._counts["unverified"] += not receipt.verified
+        if receipt.accepted:
+            self._accepted.setdefault(receipt.webhook_id, receipt)
+        if not receipt.verified:
+            return
+        if receipt.position is not None:
+            known = self._id_at.setdefault(receipt.position, receipt.webhook_id)
+            self._counts["split"] += known != receipt.webhook_id
+        if receipt.article_id is not None and receipt.revision is not None and receipt.attempt == 1:
+            newest = self._newest.get(receipt.article_id, receipt.revision)
+            self._counts["disordered"] += receipt.revision < newest
+            self._newest[receipt.article_id] = max(newest, receipt.revision)
 
     def _control(self, request: Request) -> Reply:
         if request.path == "/-/state":
