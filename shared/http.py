@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import functools
 import http.client
 import re
 import socket
@@ -154,7 +155,7 @@ class Door:
         self.policy = policy
         self._names = Names(resolve)
         self._allowed = frozenset(entry.lower() for entry in policy.allow_hosts)
-        self._pools = urllib3.PoolManager(num_pools=128, maxsize=32, ssl_context=_tls(policy), retries=False)
+        self._pools = urllib3.PoolManager(num_pools=128, maxsize=32, ssl_context=_tls(policy.ca_file), retries=False)
         self._pools.pool_classes_by_scheme = {"http": _PlainPool, "https": _TlsPool}
 
     def send(self, request: Request) -> Reply:
@@ -530,21 +531,28 @@ class _PlainPool(HTTPConnectionPool):
     ConnectionCls = _PlainConnection
 
     def _get_conn(self, timeout: float | None = None) -> Any:
-        return self._new_conn() if _CALL.get().fresh else super()._get_conn(timeout)
+        return _fresh_if_asked(super()._get_conn(timeout))
 
 
 class _TlsPool(HTTPSConnectionPool):
     ConnectionCls = _TlsConnection
 
     def _get_conn(self, timeout: float | None = None) -> Any:
-        return self._new_conn() if _CALL.get().fresh else super()._get_conn(timeout)
+        return _fresh_if_asked(super()._get_conn(timeout))
 
 
-def _tls(policy: Policy) -> ssl.SSLContext:
+def _fresh_if_asked(connection: Any) -> Any:
+    if _CALL.get().fresh:
+        connection.close()  # it connects again when it is used
+    return connection
+
+
+@functools.cache
+def _tls(ca_file: str | None) -> ssl.SSLContext:
     """The system's authorities, certifi's, and the operator's own; names and chains are always verified."""
     context = ssl.create_default_context()
     context.load_verify_locations(certifi.where())
-    if policy.ca_file:
-        context.load_verify_locations(policy.ca_file)
+    if ca_file:
+        context.load_verify_locations(ca_file)
     context.sslsocket_class = _TlsSocket
     return context

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
+import kombu
 import kombu.exceptions
 import msgspec
 import redis
@@ -42,7 +43,10 @@ app.conf.update(
     broker_transport_options=TRANSPORT,
     worker_hijack_root_logger=False,
     worker_cancel_long_running_tasks_on_connection_loss=False,
-    task_create_missing_queues=True,
+    task_create_missing_queues=False,
+    task_queues=[kombu.Queue(name, kombu.Exchange(""), routing_key=name) for name in pipeline.QUEUES],
+    task_default_exchange="",
+    task_default_queue=pipeline.QUEUES[0],
     broker_pool_limit=8,
 )
 
@@ -136,13 +140,13 @@ class Bell:
         with app.producer_pool.acquire(block=True) as producer:
             for keys in batches:
                 app.send_task(
-                    stage.task, (list(keys),), exchange="", routing_key=stage.queue, producer=producer, retry=False
+                    stage.task, (list(keys),), queue=stage.queue, producer=producer, retry=False
                 )
 
     def ping(self, queue: str) -> None:
         """Asks whoever consumes the queue for a sign of life."""
         with contextlib.suppress(redis.RedisError, kombu.exceptions.KombuError, OSError):
-            app.send_task("shared.ping", (queue,), exchange="", routing_key=queue, retry=False, expires=20)
+            app.send_task("shared.ping", (queue,), queue=queue, retry=False, expires=20)
 
     def depth(self, queue: str) -> int:
         """Messages waiting on the queue."""

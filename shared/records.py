@@ -305,6 +305,27 @@ class Feed(msgspec.Struct, frozen=True):
     next_url: str | None = None
 
 
+def block_text(block: Block) -> str:
+    """The words of one block: items, rows and nested lists on lines of their own."""
+    match block:
+        case ListBlock():
+            inner: dict[int, list[str]] = {}
+            for nested in block.nested:
+                inner.setdefault(nested.item, []).append(block_text(nested.list))
+            return "\n".join("\n".join([item, *inner.get(i, [])]) for i, item in enumerate(block.items))
+        case Table():
+            return "\n".join(" ".join(row) for row in block.rows)
+        case Embed():
+            return block.text or ""
+        case _:
+            return block.text
+
+
+def body_text(blocks: tuple[Block, ...]) -> str:
+    """The words of a body, blocks parted by blank lines."""
+    return "\n\n".join(map(block_text, blocks))
+
+
 def to_json(value: Any) -> bytes:
     """A record as compact UTF-8 JSON, keys in the order of the fields."""
     return msgspec.json.encode(value)

@@ -12,20 +12,7 @@ from services.ingest.extract import PageInput, draft, draft_text
 from services.ingest.profiles import Profile
 from shared import text, urls
 from shared.errors import Rejected
-from shared.records import (
-    Article,
-    Block,
-    Code,
-    Draft,
-    Embed,
-    Entry,
-    Heading,
-    ListBlock,
-    Paragraph,
-    Quote,
-    Related,
-    Table,
-)
+from shared.records import Article, Draft, Entry, Related, block_text
 
 _LEADING_NUMBER = re.compile(r"(\d+) at \S+\Z")  # Drupal's guid: "9544 at http://site"
 
@@ -146,26 +133,7 @@ def item_id(entry: Entry) -> str | None:
 def content_hash(page: Draft) -> str:
     """Digest of the article's own words: headline, lead, body, section and status; not its printed similar articles."""
     status = page.category_status.value
-    return text.digest(page.headline or "", page.lead or "", *map(plain, page.blocks), page.section or "", status)
-
-
-def plain(block: Block) -> str:
-    """The words of one block."""
-    match block:
-        case Paragraph(text=words) | Heading(text=words) | Quote(text=words) | Code(text=words):
-            return words
-        case ListBlock():
-            inner = {nested.item: plain(nested.list) for nested in block.nested}
-            return "\n".join(f"{item}\n{inner[i]}" if i in inner else item for i, item in enumerate(block.items))
-        case Table():
-            return "\n".join(" ".join(row) for row in block.rows)
-        case Embed():
-            return block.text or ""
-
-
-def body_text(blocks: tuple[Block, ...]) -> str:
-    """The words of a body, blocks parted by blank lines."""
-    return "\n\n".join(plain(block) for block in blocks)
+    return text.digest(page.headline or "", page.lead or "", *map(block_text, page.blocks), page.section or "", status)
 
 
 def _with_target(related: Related, source: str) -> Related:
