@@ -36,7 +36,7 @@ _GUESSES: Final = (
     ("feed", "/rss.xml"), ("feed", "/feed/"), ("feed", "/rss"), ("feed", "/atom.xml"), ("feed", "/feed.json"),
     ("sitemap", "/news-sitemap.xml"), ("sitemap", "/sitemap.xml"),
 )  # fmt: skip
-_LINK: Final = re.compile(r"""<([^>]*)>((?:\s*;\s*[\w!#$&+.^`|~*-]+\s*(?:=\s*(?:"(?:[^"\\]|\\.)*"|[^",;\s]*))?)*)""")
+_LINK: Final = re.compile(r"""<([^<>]*)>((?:\s*;\s*[\w!#$&+.^`|~*-]+\s*(?:=\s*(?:"(?:[^"\\]|\\.)*"|[^",;\s]*))?)*)""")
 _PARAM: Final = re.compile(r"""([\w!#$&+.^`|~*-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^",;\s]*))""")
 _MOST_ANCHORS: Final = 5
 

@@ -1,6 +1,6 @@
 """The bytes of a feed in, a `Feed` out: RSS, Atom and RDF through feedparser, JSON Feed by our own few lines.
 
-The charset is settled here (byte order mark, header, prolog, UTF-8, detection), the document is mended where it is cut
+The charset is settled here (byte order mark, UTF-8, header, prolog, detection), the document is mended where it is cut
 off, and feedparser gets clean bytes: it never sees a URL, so it fetches nothing, and it neither sanitises nor rewrites
 markup. Text comes out plain. A hostile document costs feedparser seconds of CPU: callers run `parse` in
 `shared.sandbox`.
@@ -76,7 +76,7 @@ def parse(body: bytes, url: str | None, content_type: str | None) -> Feed:
 
 
 def decode(body: bytes, content_type: str | None) -> tuple[str, str]:
-    """Text and the name of its charset: byte order mark, then header, prolog, UTF-8, detection; the first that fits.
+    """Text and the name of its charset: byte order mark, valid UTF-8, then header, prolog, detection; the first that fits.
 
     A header that says Latin-1 is a server's default and loses against the prolog. Single broken bytes in a document
     that says UTF-8 become U+FFFD; characters that XML forbids are left out.
@@ -84,29 +84,29 @@ def decode(body: bytes, content_type: str | None) -> tuple[str, str]:
     wide = _wide(body)
     if wide:
         return _clean(body.decode(wide, "replace")), wide
+    text = _strict(body, "utf-8")
+    if text is not None and not body.isascii():
+        return _clean(text), "utf-8"  # no text in another charset is valid UTF-8 by chance, whatever a header claims
     named = [name for name in (_known(_header_charset(content_type)), _known(_prolog_charset(body))) if name]
     for name in sorted(named, key=lambda name: name == "cp1252"):
         text = _strict(body, name)
         if text is not None:
             return _clean(text), name
-    return _undeclared(body, "utf-8" in named)
+    return _undeclared(body, "utf-8" in named or body.isascii())
 
 
 def _undeclared(body: bytes, said_utf8: bool) -> tuple[str, str]:
-    text = _strict(body, "utf-8")
-    if text is not None:
-        return _clean(text), "utf-8"
     lenient = body.decode("utf-8", "replace")
     beyond = sum(1 for char in lenient if char > "\x7f")
     if said_utf8 and lenient.count("\ufffd") * 5 <= beyond:
         return _clean(lenient), "utf-8"
-    name = _guessed(b" ".join(re.findall(rb"[^<>]*[\x80-\xff][^<>]*", body[:400_000]))[:20_000])
+    name = _guessed(b" ".join(part for part in re.split(rb"[<>]", body[:400_000]) if not part.isascii())[:20_000])
     return _clean(body.decode(name, "replace")), name
 
 
 def _guessed(sample: bytes) -> str:
-    """Accented letters stand among ASCII letters, which detectors get wrong; Cyrillic words have none, which they get
-    right.
+    """Accented letters stand among ASCII letters, where detectors err; Cyrillic words stand alone, where they do
+    not.
     """
     runs, among = (
         len(re.findall(rb"[\x80-\xff]+", sample)),
@@ -415,7 +415,7 @@ def plain(markup: object) -> str | None:
     try:
         tree = lxml.html.fromstring(f"<div>{spaced}</div>")
     except (etree.ParserError, etree.XMLSyntaxError, ValueError):
-        return flat(html.unescape(re.sub(r"<[^>]*>", " ", markup)))
+        return flat(html.unescape(re.sub(r"<[^<>]*>", " ", markup)))
     etree.strip_elements(tree, "script", "style", etree.Comment, with_tail=False)
     return flat("".join(map(str, tree.itertext())))
 

@@ -30,6 +30,8 @@ MAX_BYTES: Final = 8_000_000
 MAX_LINKS: Final = 5_000
 """Links of a page that are looked at, in document order."""
 MAX_ENTRIES: Final = 1_000
+_PATH_END: Final = 300
+"""Characters of a path that are searched for a slug; a hostile page prints long ones."""
 
 _CHROME_TAGS: Final = frozenset({"nav", "footer", "aside", "form", "button", "select", "noscript", "template"})
 _CHROME_WORDS: Final = frozenset({
@@ -295,12 +297,12 @@ def _texts(block: Any) -> Iterator[str]:
 
 
 def _score(link: _Link, page: str) -> float:
-    words, path = len(link.text.split()), urlsplit(link.url).path
+    words, path = len(link.text.split()), urlsplit(link.url).path[-_PATH_END:]
     points = 2.0 if link.heading else 0.0
     points += 2.0 if words >= 4 else 1.0 if words == 3 or len(link.text) >= 20 else -1.0
-    points += 1.5 if _SLUG.search(path) or _SLUG.search(urlsplit(link.url).query) else 0.0
+    points += 1.5 if _SLUG.search(path) or _SLUG.search(urlsplit(link.url).query[-_PATH_END:]) else 0.0
     points += 0.5 if _DATE_PATH.search(path) else 0.0
-    points += 0.5 if path.startswith(_without_page(page) + "/") else 0.0
+    points += 0.5 if urlsplit(link.url).path.startswith(_without_page(page) + "/") else 0.0
     points += 1.5 if _date(link) else 0.0
     return points + (0.5 if any(element.tag == "article" for element in link.anchor.iterancestors()) else 0.0)
 
