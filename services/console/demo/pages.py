@@ -57,7 +57,7 @@ _templates = jinja2.Environment(
 )
 _templates.globals.update(site=SITE, sections=SECTIONS, kind="brief", language="en", number=None)
 _templates.filters["rfc822"] = format_datetime
-_templates.filters["rfc3339"] = lambda at: at.isoformat(timespec="seconds")
+_templates.filters["rfc3339"] = lambda at: at.isoformat(timespec="milliseconds")
 
 
 def brief(item: Item, base: str, similar: Sequence[Item] = (), most_read: Sequence[Brief] = ()) -> bytes:
