@@ -90,4 +90,3 @@ def unpack(raw: bytes) -> Hashes:
     if len(raw) % 8:
         raise ValueError(f"{len(raw)} bytes are no row of 8-byte hashes")
     return np.frombuffer(raw, dtype="<i8").astype(np.int64)
-

@@ -136,9 +136,7 @@ def cosine(a: Profile, b: Profile) -> float:
     return min(total / (_SCALE * _SCALE), 1.0)
 
 
-def judge(
-    a: Profile, b: Profile, limits: Thresholds = Thresholds(), rule: Containment = Containment()
-) -> Judgement:
+def judge(a: Profile, b: Profile, limits: Thresholds = Thresholds(), rule: Containment = Containment()) -> Judgement:
     """How the two belong together. The order of the two makes no difference."""
     score = cosine(a, b)
     if score < limits.related:
