@@ -12,6 +12,7 @@ import base64
 import contextlib
 import functools
 import http.client
+import ipaddress
 import re
 import socket
 import ssl
@@ -30,7 +31,7 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from shared.addresses import why_not_public
 from shared.decoding import decoded
-from shared.errors import Rejected, Retryable
+from shared.errors import OperatorError, Rejected, Retryable
 from shared.names import Names, Resolve
 from shared.urls import absolute
 
@@ -154,7 +155,7 @@ class Door:
     def __init__(self, policy: Policy, resolve: Resolve = socket.getaddrinfo) -> None:
         self.policy = policy
         self._names = Names(resolve)
-        self._allowed = frozenset(entry.lower() for entry in policy.allow_hosts)
+        self._allowed = frozenset(_allowed_key(entry) for entry in policy.allow_hosts)
         self._pools = urllib3.PoolManager(num_pools=128, maxsize=32, ssl_context=_tls(policy.ca_file), retries=False)
         self._pools.pool_classes_by_scheme = {"http": _PlainPool, "https": _TlsPool}
 
@@ -223,7 +224,7 @@ class Door:
 
     def open(self, host: str, port: int, call: _Call) -> tuple[socket.socket, str]:
         """A connected socket to a judged address of that host, and "address:port". Called by our connections only."""
-        internal = host.lower() in self._allowed or f"{_bracketed(host)}:{port}".lower() in self._allowed
+        internal = bool({(host.lower(), None), (host.lower(), port)} & self._allowed)
         if not internal and port not in self.policy.ports:
             raise Rejected("port-refused", f"Port {port} is not among the ports allowed; {_advice(host, port)}.")
         answers = self._names.lookup(host, port, call.left_s())
@@ -232,6 +233,22 @@ class Door:
                 _judge(host, port, address[0])
         call.reused = False
         return _dial(host, answers, min(self.policy.connect_s, call.left_s()))
+
+
+def _allowed_key(entry: str) -> tuple[str, int | None]:
+    """An entry of allow_hosts as host and port, the host spelled as connections spell it; port None: any."""
+    host, colon, digits = entry.strip().rpartition(":")
+    if not colon or not digits.isdigit() or (":" in host and not host.startswith("[")):
+        host, digits = entry.strip(), ""
+    if host.count(":") > 1 and not host.startswith("["):
+        host = f"[{host}]"
+    try:
+        parts = ada_url.parse_url(f"http://{host}/", attributes=("hostname", "href"))
+    except ValueError:
+        parts = {"hostname": "", "href": ""}
+    if not parts["hostname"] or parts["href"] != f"http://{parts['hostname']}/":
+        raise OperatorError(f"{entry!r} in allow_hosts is no host.", 'Write "host" or "host:port".')
+    return parts["hostname"].strip("[]").rstrip("."), int(digits) if digits else None
 
 
 def _first_step(request: Request, policy: Policy) -> _Step:
@@ -388,12 +405,17 @@ def _dial(host: str, answers: list[tuple[int, tuple[Any, ...]]], within_s: float
             sock.close()
             failure = error
             continue
-        if peer[:2] != address[:2]:
+        if _number(peer[0]) != _number(address[0]) or peer[1] != address[1]:
             sock.close()
             raise Rejected("address-refused", f"{host} was dialled at {address[0]} but {peer[0]} answered.")
         sock.settimeout(max(0.001, ends - time.monotonic()))  # for the TLS handshake, which may use up what is left
         return sock, f"{_bracketed(peer[0])}:{peer[1]}"
     raise _connect_fate(host, failure)
+
+
+def _number(address: str) -> int:
+    """The address itself: one spelling, no scope."""
+    return int(ipaddress.ip_address(address))
 
 
 def _connect_fate(host: str, error: OSError) -> Retryable:
@@ -414,7 +436,7 @@ def _fate(error: BaseException) -> Retryable | Rejected:
     if any(isinstance(cause, ssl.SSLError | urllib3.exceptions.SSLError) for cause in causes):
         return Retryable("tls-failed", f"TLS failed: {causes[-1]}.")
     if any(isinstance(cause, TimeoutError | urllib3.exceptions.TimeoutError) for cause in causes):
-        return _CALL.get().too_late()
+        return _out_of_time()
     if any(isinstance(cause, ConnectionError) for cause in causes):
         return Retryable("connection-reset", "The other side closed the connection before it answered.")
     if any(isinstance(cause, http.client.IncompleteRead | urllib3.exceptions.IncompleteRead) for cause in causes):
@@ -423,6 +445,14 @@ def _fate(error: BaseException) -> Retryable | Rejected:
     if "more than" in text and "headers" in text:
         return Rejected("headers-too-large", "The head has more than 100 lines.")
     return Retryable("protocol-error", f"The answer is not HTTP as it should be: {text}.")
+
+
+def _out_of_time() -> Retryable:
+    """Reads and writes wait until the deadline; only the TLS handshake has less, what connecting may take."""
+    call = _CALL.get()
+    if time.monotonic() < call.ends - 0.05:
+        return Retryable("connect-timeout", "The TLS handshake was not done in time.")
+    return call.too_late()
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

@@ -26,7 +26,7 @@ Answer = tuple[int, tuple[Any, ...]]
 class Names:
     """Looks names up with `resolve` on at most `threads` threads."""
 
-    def __init__(self, resolve: Resolve = socket.getaddrinfo, threads: int = 16) -> None:
+    def __init__(self, resolve: Resolve = socket.getaddrinfo, threads: int = 32) -> None:
         self._resolve, self._limit = resolve, threads
         self._lock = threading.Lock()
         self._flying: dict[tuple[str, int], Future[list[Answer]]] = {}

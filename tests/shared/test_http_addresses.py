@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from shared.addresses import why_not_public
-from shared.errors import Rejected, Retryable
+from shared.errors import OperatorError, Rejected, Retryable
 from shared.http import Door, Policy, Request
 from tests.shared.hostile import Server, read_request
 
@@ -218,16 +218,34 @@ def test_each_of_several_addresses_is_tried(connects: Connects) -> None:
         ("::1", "http://[::1]/"),
         ("Archive.Internal:8000", "http://archive.internal.:8000/"),
         ("archive.internal", "https://ARCHIVE.internal/"),
+        ("архив.test:80", "http://xn--80aer5aza.test/"),
+        ("[::ffff:127.0.0.1]", "http://[::ffff:7f00:1]/"),
     ],
 )
 def test_hosts_that_the_operator_names_are_let_through(entry: str, url: str, connects: Connects) -> None:
-    door = Door(Policy(allow_hosts=frozenset({entry})), resolve=Names(**{"archive.internal": ["10.0.0.5"]}))
+    door = Door(
+        Policy(allow_hosts=frozenset({entry})),
+        resolve=Names(**{"archive.internal": ["10.0.0.5"], "xn--80aer5aza.test": ["10.0.0.6"]}),
+    )
     assert _outcome(door, url) == "connect-refused"
     assert len(connects.dialled) == 1
     for other in ("http://127.0.0.2:6379/", "http://10.0.0.5/", "http://localhost:8000/", "http://127.0.0.1:81/"):
         if entry != "127.0.0.1":
             assert _outcome(door, other) != "connect-refused"
     door.close()
+
+
+def test_the_port_of_an_entry_counts(connects: Connects) -> None:
+    door = Door(Policy(allow_hosts=frozenset({"10.0.0.1:80", "[fd00::1]:8443"})))
+    assert _outcome(door, "http://10.0.0.1/") == _outcome(door, "https://[fd00::1]:8443/") == "connect-refused"
+    assert _outcome(door, "http://10.0.0.1:8080/") == _outcome(door, "https://[fd00::1]/") == "address-refused"
+    door.close()
+
+
+@pytest.mark.parametrize("entry", ["", "http://10.0.0.1/", "10.0.0.0/8", "a b", "host:port"])
+def test_an_entry_that_is_no_host_is_told_to_the_operator(entry: str) -> None:
+    with pytest.raises(OperatorError, match="allow_hosts"):
+        Door(Policy(allow_hosts=frozenset({entry})))
 
 
 def test_refusals_say_the_rule_and_the_next_step(door: Door) -> None:
