@@ -264,13 +264,25 @@ class TestHttp:
             requests.get(f"{site.url}/robots.txt", timeout=5)
         assert site.hits["/robots.txt", 200] == 3
 
-    def test_an_address_that_is_not_loopback_is_refused(self) -> None:
-        with pytest.raises(OperatorError, match=r"0\.0\.0\.0 is not a loopback address"):
-            Loopback(lambda request: Reply(200), host="0.0.0.0")
+    @pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.1", "localhost", ""])
+    def test_an_address_that_is_not_loopback_is_refused(self, host: str) -> None:
+        with pytest.raises(OperatorError, match="is not a loopback address"):
+            Loopback(lambda request: Reply(200), host=host)
 
-    def test_a_taken_port_is_one_sentence(self, site: DemoSite) -> None:
-        with pytest.raises(OperatorError, match="taken"):
-            DemoSite(port=int(site.url.rpartition(":")[2]))
+    def test_a_port_that_cannot_be_had_is_one_sentence(self, site: DemoSite) -> None:
+        for port in (int(site.url.rpartition(":")[2]), 99_999):
+            with pytest.raises(OperatorError, match=f"Cannot listen on port {port}"):
+                DemoSite(port=port)
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="other systems give loopback one address")
+    def test_two_sites_may_be_two_hosts(self, site: DemoSite) -> None:
+        other = bulk.BulkSite(1, host="127.0.0.2")
+        other.start()
+        try:
+            assert other.url.startswith("http://127.0.0.2:")
+            assert requests.get(other.feed_url, timeout=5).status_code == 200
+        finally:
+            other.stop()
 
     def test_stop_closes_open_connections(self) -> None:
         site = DemoSite(initial=1)
@@ -444,7 +456,7 @@ class TestProcess:
         command = [sys.executable, "-m", "services.console.demo.site", "--port", site.url.rpartition(":")[2]]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
         assert done.returncode == 2
-        assert "is taken" in done.stderr
+        assert "Cannot listen on port" in done.stderr
         assert "Traceback" not in done.stderr
 
 

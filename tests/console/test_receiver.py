@@ -116,6 +116,10 @@ class TestVerifying:
             with pytest.raises(OperatorError, match="secret is not usable"):
                 Receiver(secret)
 
+    def test_a_log_that_cannot_be_written_is_one_sentence(self, tmp_path: Path) -> None:
+        with pytest.raises(OperatorError, match="Cannot write the log"):
+            Receiver(SECRET, log=tmp_path / "no" / "such" / "folder.jsonl")
+
 
 class TestCounting:
     def test_attempts_count_by_id_and_accepted_holds_each_once(self, partner: Receiver) -> None:

@@ -140,6 +140,7 @@ class BulkSite:
         start: dt.datetime = START,
         window: int | None = None,
         port: int = 0,
+        host: str = "127.0.0.1",
         now: Callable[[], dt.datetime] = clock.now,
     ) -> None:
         self.faults = Faults()
@@ -149,7 +150,7 @@ class BulkSite:
         self._lock = threading.Lock()
         self._feed: bytes | None = None
         self._changed = now()
-        self._server = Loopback(self._answer, port=port)
+        self._server = Loopback(self._answer, port=port, host=host)
         self.url = self._server.url
         self.feed_url = f"{self.url}/rss.xml"
 
@@ -248,7 +249,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--start", type=dt.datetime.fromisoformat, default=START, help="when the first was published")
     options = parser.parse_args(argv)
     return run(
-        lambda: BulkSite(options.count, seed=options.seed, large=options.large, start=options.start, port=options.port),
+        lambda: BulkSite(
+            options.count,
+            seed=options.seed,
+            large=options.large,
+            start=options.start,
+            port=options.port,
+            host=options.host,
+        ),
         options,
     )
 

@@ -198,6 +198,13 @@ class _Server(ThreadingHTTPServer):
             traceback.print_exc()  # ours is the bug; a client that went away is none
 
 
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False  # a name may mean anything tomorrow
+
+
 class Loopback:
     """A running server: `start`, `url`, `stop`; also a context manager.
 
@@ -208,13 +215,13 @@ class Loopback:
     """
 
     def __init__(self, answer: Callable[[Request], Reply], *, port: int = 0, host: str = "127.0.0.1") -> None:
-        if not ipaddress.ip_address(host).is_loopback:
+        if not _is_loopback(host):
             raise OperatorError(f"{host} is not a loopback address.", "The demo's servers listen on 127.0.0.1 only.")
         try:
             self._server = _Server((host, port), answer)
-        except OSError as error:
+        except (OSError, OverflowError) as error:
             raise OperatorError(
-                f"Port {port} on {host} is taken: {error.strerror}.", "Use port 0 for a free one."
+                f"Cannot listen on port {port} of {host}: {error}.", "Port 0 takes a free one."
             ) from None
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), name="loopback", daemon=True)
         self.port = self._server.server_port

@@ -28,11 +28,17 @@ class Runnable(Protocol):
 
 
 class JsonLines:
-    """A file of JSON lines, each on disk's way before the next; None writes nothing."""
+    """A file of JSON lines, each on disk's way before the next; None writes nothing.
+
+    OperatorError when the file cannot be opened.
+    """
 
     def __init__(self, path: Path | None) -> None:
         self._lock = threading.Lock()
-        self._file = None if path is None else path.open("a", encoding="utf-8", buffering=1)
+        try:
+            self._file = None if path is None else path.open("a", encoding="utf-8", buffering=1)
+        except OSError as error:
+            raise OperatorError(f"Cannot write the log {path}: {error.strerror}.", "Name another file.") from None
 
     def write(self, line: dict[str, Any]) -> None:
         """Append one object."""
@@ -52,6 +58,7 @@ def arguments(doc: str | None) -> argparse.ArgumentParser:
     """The options that every server of the demo has."""
     parser = argparse.ArgumentParser(description=(doc or "").partition("\n")[0])
     parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
+    parser.add_argument("--host", default="127.0.0.1", help="a loopback address")
     parser.add_argument("--log", type=Path, help="file for the JSON lines")
     parser.add_argument("--ready", type=Path, help='file that gets {"url", "pid"} once connections are accepted')
     parser.add_argument(

@@ -66,6 +66,7 @@ class Receiver:
         secret: str,
         *,
         port: int = 0,
+        host: str = "127.0.0.1",
         log: Path | None = None,
         keep_bodies: bool = False,
         now: Callable[[], dt.datetime] = clock.now,
@@ -85,7 +86,7 @@ class Receiver:
         self._lock = threading.Lock()
         self._arrived = threading.Condition(self._lock)
         self._file = JsonLines(log)
-        self._server = Loopback(self._answer, port=port)
+        self._server = Loopback(self._answer, port=port, host=host)
         self.url = self._server.url
 
     def start(self) -> None:
@@ -208,7 +209,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--reset", action="store_true", help="reset the connection instead of answering")
     parser.add_argument("--after-recording", action="store_true", help="fail only after the post was taken in")
     options = parser.parse_args(argv)
-    return run(lambda: _with_faults(Receiver(options.secret, port=options.port, log=options.log), options), options)
+    return run(
+        lambda: _with_faults(Receiver(options.secret, port=options.port, host=options.host, log=options.log), options),
+        options,
+    )
 
 
 def _with_faults(receiver: Receiver, options: Any) -> Receiver:

@@ -48,6 +48,7 @@ class DemoSite:
     """The site. Names are SECTION/SLUG (`brief.name`); every method may be called from any thread.
 
     Args:
+        port, host: 0 takes a free port; the host is a loopback address (another one is another host to the wire).
         initial: how many briefs are out, with older dates, before the first request.
         per_second: releases by itself at this rate; 0 leaves everything to the methods.
         update_after_s, withdraw_after_s: from a brief's own release to its correction or withdrawal, by itself.
@@ -61,6 +62,7 @@ class DemoSite:
         self,
         *,
         port: int = 0,
+        host: str = "127.0.0.1",
         initial: int = 10,
         per_second: float = 0.0,
         update_after_s: float = 8.0,
@@ -76,7 +78,6 @@ class DemoSite:
         self._waiting = list(briefs() if bundle is None else bundle)
         self._initial, self._per_second, self._zone, self._now = initial, per_second, zone, now
         self._after_s = {"update": update_after_s, "withdraw": withdraw_after_s}
-        self._file = JsonLines(log)
         self._lock = threading.RLock()
         self._out: dict[str, Item] = {}
         self._gone: set[str] = set()
@@ -84,7 +85,8 @@ class DemoSite:
         self._changed_at = now()
         self._agenda: list[tuple[float, int, str, str]] = []
         self._stopping = threading.Event()
-        self._server = Loopback(self._answer, port=port)
+        self._file = JsonLines(log)
+        self._server = Loopback(self._answer, port=port, host=host)
         self._clockwork = threading.Thread(target=self._follow_agenda, name="demo-site", daemon=True)
         self.url = self._server.url
         self.feed_url = f"{self.url}/rss.xml"
@@ -322,6 +324,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return run(
         lambda: DemoSite(
             port=options.port,
+            host=options.host,
             initial=options.initial,
             per_second=1 / options.interval if options.interval > 0 else 0.0,
             zone=options.zone,
