@@ -76,7 +76,7 @@ def parse(body: bytes, url: str | None, content_type: str | None) -> Feed:
 
 
 def decode(body: bytes, content_type: str | None) -> tuple[str, str]:
-    """Text and the name of its charset: byte order mark, valid UTF-8, then header, prolog, detection; the first that fits.
+    """Text and the name of its charset: byte order mark, valid UTF-8, header, prolog, detection; the first that fits.
 
     A header that says Latin-1 is a server's default and loses against the prolog. Single broken bytes in a document
     that says UTF-8 become U+FFFD; characters that XML forbids are left out.

@@ -39,7 +39,7 @@ def load(body: bytes, content_type: str | None = None) -> tuple[Subscription, ..
         raise Rejected("empty", "The file has no content.")
     root = _tree(text)
     if root is None or _name(root) != "opml":
-        raise Rejected("not-opml", looks_like(text).replace("not a feed", "not an OPML list"))
+        raise Rejected("not-opml", _what(text, "" if root is None else _name(root)))
     found: dict[str, Subscription] = {}
     for number, outline in enumerate(root.iter(etree.Element)):
         if number >= MAX_OUTLINES:
@@ -56,6 +56,12 @@ def _tree(text: str) -> Any:
         return etree.fromstring(PROLOG.sub("", text, count=1).encode("utf-8"), parser)
     except etree.XMLSyntaxError:
         return None
+
+
+def _what(text: str, root: str) -> str:
+    if root in ("rss", "feed", "rdf"):
+        return "This is a feed itself, not a list of feeds: add it as a source."
+    return looks_like(text).replace("no feed", "no OPML list").replace("not a feed", "not an OPML list")
 
 
 def _name(element: Any) -> str:

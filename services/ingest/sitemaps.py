@@ -82,7 +82,7 @@ def _unpacked(body: bytes) -> bytes:
 def _what(text: str, root: str) -> str:
     if root in ("rss", "feed", "RDF"):
         return "This is a feed; add it with --kind feed."
-    return looks_like(text).replace("not a feed", "not a sitemap")
+    return looks_like(text).replace("no feed", "no sitemap").replace("not a feed", "not a sitemap")
 
 
 def _root_and_items(body: bytes) -> tuple[str, list[_Item]]:
