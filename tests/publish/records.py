@@ -37,7 +37,7 @@ LEAD = "Ferry fares on the lagoon\u00a0rise by a tenth in May, the harbour board
 
 BLOCKS = (
     Paragraph(
-        LEAD, (Mark(0, 11, "strong"), Mark(6, 25, "em"), Mark(60, 67, "link", "https://harbour.example/minutes"))
+        LEAD, (Mark(0, 11, "strong"), Mark(6, 25, "em"), Mark(70, 77, "link", "https://harbour.example/minutes"))
     ),
     Heading("What changes", 2),
     Paragraph('Паромы подорожают: билет стоит 11 рублей, "льготный" — 7.'),

@@ -1,14 +1,27 @@
-"""Renderers, one format a file: an event in, bytes out. `render` is the one way in; `FORMATS` names what there is."""
+"""Renderers, one format a file: an event in, bytes out. `render` is the one way in; `FORMATS` names what there is.
+
+`render_feed` writes a whole pull feed in one of `FEED_FORMATS`.
+"""
 
 from __future__ import annotations
 
-from services.publish.render import brief
+from collections.abc import Callable, Sequence
+
+from services.publish.render import atom, brief, html, jsonfeed, markdown, newsml, ninjs, rss, text
 from services.publish.render.shapes import FeedInfo, Format, Rendered, RenderInput, omitted
 from shared.errors import Rejected
 
-__all__ = ["FORMATS", "FeedInfo", "Format", "RenderInput", "Rendered", "render"]
+__all__ = ["FEED_FORMATS", "FORMATS", "FeedInfo", "Format", "RenderInput", "Rendered", "render", "render_feed"]
 
-FORMATS: dict[str, Format] = {one.name: one for one in (brief.FORMAT,)}
+_MODULES = (brief, ninjs, newsml, rss, atom, jsonfeed, text, markdown, html)
+
+FORMATS: dict[str, Format] = {module.FORMAT.name: module.FORMAT for module in _MODULES}
+
+FEED_FORMATS: dict[str, Callable[[FeedInfo, Sequence[RenderInput]], Rendered]] = {
+    "rss": rss.write_feed,
+    "atom": atom.write_feed,
+    "jsonfeed": jsonfeed.write_feed,
+}
 
 
 def render(format_name: str, event: RenderInput) -> Rendered:
@@ -17,3 +30,11 @@ def render(format_name: str, event: RenderInput) -> Rendered:
     if known is None:
         raise Rejected("unknown-format", f"{format_name!r} is none of {', '.join(FORMATS)}.")
     return Rendered(known.write(event), known.content_type, known.extension, omitted(event, known.cannot_hold))
+
+
+def render_feed(format_name: str, info: FeedInfo, events: Sequence[RenderInput]) -> Rendered:
+    """A whole feed. Raises Rejected("unknown-format") naming the feed formats there are."""
+    writer = FEED_FORMATS.get(format_name)
+    if writer is None:
+        raise Rejected("unknown-format", f"{format_name!r} is none of {', '.join(FEED_FORMATS)}.")
+    return writer(info, events)

@@ -6,8 +6,8 @@ from typing import Any
 
 import msgspec
 
-from services.publish.render.shapes import Format, RenderInput, outward, outward_annotations, stamp
-from shared.records import Annotations, Article, to_json
+from services.publish.render.shapes import Format, RenderInput, json_bytes, outward, outward_annotations, stamp
+from shared.records import Annotations, Article
 
 
 class Data(msgspec.Struct, frozen=True):
@@ -31,7 +31,7 @@ class Envelope(msgspec.Struct, frozen=True):
 
 def write(event: RenderInput) -> bytes:
     """The envelope as JSON."""
-    return to_json(envelope(event))
+    return json_bytes(envelope(event))
 
 
 def envelope(event: RenderInput) -> Envelope:

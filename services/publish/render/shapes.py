@@ -8,11 +8,16 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections.abc import Callable, Iterable
+from typing import Any
 from urllib.parse import quote
 
 import msgspec
 
 from shared.records import Annotations, Article, Block, Code, Embed, Heading, ListBlock, Paragraph, Quote, Table
+
+PROVENANCE = ("source_item_id", "removed", "origins", "category_status.raw", "category_status.evidence")
+FINDINGS = ("annotations.categories", "annotations.story", "annotations.similar")
+"""Groups of fields that most formats made for readers have no place for."""
 
 WITHDRAWN_NOTICE = "This article has been withdrawn."
 
@@ -118,6 +123,22 @@ def printable(text: str) -> str:
     return _UNPRINTABLE.sub("\ufffd", text)
 
 
+def json_bytes(value: Any) -> bytes:
+    """Compact JSON; a lone surrogate, which UTF-8 cannot hold, becomes U+FFFD and all else stays verbatim."""
+    try:
+        return msgspec.json.encode(value)
+    except UnicodeEncodeError:
+        return msgspec.json.encode(_without_surrogates(msgspec.to_builtins(value)))
+
+
+def _without_surrogates(value: Any) -> Any:
+    if isinstance(value, str):
+        return re.sub("[\ud800-\udfff]", "\ufffd", value)
+    if isinstance(value, dict):
+        return {name: _without_surrogates(one) for name, one in value.items()}
+    return [_without_surrogates(one) for one in value] if isinstance(value, (list, tuple)) else value
+
+
 def article_uri(article_id: str) -> str:
     """The article's URI: the same for every revision and in every format."""
     return "urn:briefwire:article:" + quote(article_id, safe="-._~")
@@ -133,6 +154,12 @@ def web_url(value: str | None) -> str | None:
     if value is None or not re.match(r"https?://[^\s/]", value, re.IGNORECASE):
         return None
     return uri(value)
+
+
+def language_tag(value: str | None) -> str | None:
+    """The language as a BCP 47 tag ("en_GB" is "en-GB"); None when it is no such tag."""
+    tag = (value or "").strip().replace("_", "-")
+    return tag if re.fullmatch(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*", tag) else None
 
 
 def stamp(at: dt.datetime) -> str:
@@ -151,6 +178,14 @@ def lead_apart(article: Article) -> str | None:
     if not article.lead or (isinstance(first, Paragraph) and first.text == article.lead):
         return None
     return article.lead
+
+
+def status_label(article: Article) -> str | None:
+    """The label of the category status with its colon; None when the article says nothing about it."""
+    status = article.category_status
+    if status.value == "unknown" and not status.label:
+        return None
+    return (status.label or "Category status").rstrip(": ") + ":"
 
 
 def summary(event: RenderInput, limit: int = 1000) -> str:
