@@ -92,7 +92,9 @@ def _parse(url: str) -> dict[str, str]:
 
 
 def _host(parts: dict[str, str]) -> str:
-    return parts["hostname"].rstrip(".")
+    """The host without the dot that marks it as absolute; one with more dots at its end is another, broken, name."""
+    host = parts["hostname"]
+    return host[:-1] if host.endswith(".") and not host.endswith("..") else host
 
 
 def _one_spelling(text: str) -> str:
