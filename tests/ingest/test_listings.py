@@ -67,7 +67,7 @@ def wordpress(number: int, headline: str) -> str:
         f"<p>A summary that is long enough to be taken for one, number {number}.</p>"
         f'<a class="more" href="/economy/{slug(headline)}">Read more</a>'
         f'<a rel="tag" href="/tag/budget-and-taxes-of-the-state">Budget and taxes of the state</a>'
-        f'<div class="share-buttons"><a href="/economy/{slug(headline)}/share-it-with-friends">Share it</a></div></article>'
+        f'<div class="share-buttons"><a href="/economy/{slug(headline)}/share-with-friends">Share</a></div></article>'
     )
 
 
