@@ -225,15 +225,37 @@ class RevisionRow(Base):
     at: Mapped[dt.datetime]
 
 
+class DocRow(Base):
+    """An article as the search for similar ones knows it: a small number for the postings, and its profile.
+
+    `day` counts from 1970-01-01 (of publication, else of arrival); `profile` is `services.enrich.similarity.to_bytes`.
+    """
+
+    __tablename__ = "doc"
+    doc: Mapped[int] = mapped_column(BigKey, primary_key=True)
+    article_id: Mapped[str] = mapped_column(String(24), unique=True)
+    day: Mapped[int]
+    profile: Mapped[bytes]
+
+
+class TermRow(Base):
+    """In how many articles a term (its hash) occurs. Term 0 counts the articles, and its row lets one writer link at a time."""
+
+    __tablename__ = "term"
+    term: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    n: Mapped[int] = mapped_column(BigInteger)
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+
 class SigRow(Base):
-    """A posting: this salient term stands in that document. `day` counts from 1970-01-01, `doc` is the article id's number."""
+    """A posting: this salient term stands in that document."""
 
     __tablename__ = "sig"
     term: Mapped[int] = mapped_column(BigInteger, primary_key=True)
     day: Mapped[int] = mapped_column(primary_key=True)
     doc: Mapped[int] = mapped_column(BigInteger, primary_key=True)
     weight: Mapped[float]
-    __table_args__ = (Index("ix_sig_doc", "doc"), {"sqlite_with_rowid": False})
+    __table_args__ = ({"sqlite_with_rowid": False},)
 
 
 class FpRow(Base):
@@ -241,9 +263,9 @@ class FpRow(Base):
 
     __tablename__ = "fp"
     hash: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    day: Mapped[int] = mapped_column(primary_key=True)
     doc: Mapped[int] = mapped_column(BigInteger, primary_key=True)
-    day: Mapped[int]
-    __table_args__ = (Index("ix_fp_doc", "doc"), {"sqlite_with_rowid": False})
+    __table_args__ = ({"sqlite_with_rowid": False},)
 
 
 class LinkRow(Base):

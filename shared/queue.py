@@ -15,11 +15,11 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
-import kombu
 import kombu.exceptions
 import msgspec
 import redis
 from celery import Celery, signals
+from kombu.entity import Exchange, Queue
 from sqlalchemy import Connection
 
 from shared import broker, clock, http, lifeline, pipeline, settings
@@ -44,7 +44,7 @@ app.conf.update(
     worker_hijack_root_logger=False,
     worker_cancel_long_running_tasks_on_connection_loss=False,
     task_create_missing_queues=False,
-    task_queues=[kombu.Queue(name, kombu.Exchange(""), routing_key=name) for name in pipeline.QUEUES],
+    task_queues=[Queue(name, Exchange(""), routing_key=name) for name in pipeline.QUEUES],  # type: ignore[no-untyped-call]  # kombu publishes no types
     task_default_exchange="",
     task_default_queue=pipeline.QUEUES[0],
     broker_pool_limit=8,
@@ -139,9 +139,7 @@ class Bell:
             return
         with app.producer_pool.acquire(block=True) as producer:
             for keys in batches:
-                app.send_task(
-                    stage.task, (list(keys),), queue=stage.queue, producer=producer, retry=False
-                )
+                app.send_task(stage.task, (list(keys),), queue=stage.queue, producer=producer, retry=False)
 
     def ping(self, queue: str) -> None:
         """Asks whoever consumes the queue for a sign of life."""
@@ -150,7 +148,7 @@ class Bell:
 
     def depth(self, queue: str) -> int:
         """Messages waiting on the queue."""
-        return int(self.client.llen(queue))  # type: ignore[arg-type]  # redis types both clients at once
+        return int(self.client.llen(queue))
 
     @property
     def client(self) -> redis.Redis:

@@ -6,13 +6,18 @@ import msgspec
 
 from services.enrich import language
 from shared import queue
-from shared.models import Row
+from shared.models import ArticleRow, Row
 from shared.records import Annotations, Article, Category, body_text
 from shared.store import articles, claims, events
 
 CFG = queue.SETTINGS
 
-_KINDS = {"new": "article.published", "update": "article.updated", "correction": "article.corrected", "restored": "article.updated"}
+_KINDS = {
+    "new": "article.published",
+    "update": "article.updated",
+    "correction": "article.corrected",
+    "restored": "article.updated",
+}
 
 
 class Studied(msgspec.Struct, frozen=True):
@@ -32,7 +37,7 @@ def settle(work: queue.Work, row: Row, studied: list[Studied]) -> None:
     """Commits the revisions of one article in their order, unless the claim was lost."""
     upto = max((one.article.revision for one in studied), default=row["revision"])
     more = row["revision"] > upto
-    if not claims.settle(work.connection, articles.ArticleRow, row, enriched_revision=upto, due_at=work.now if more else None):
+    if not claims.settle(work.connection, ArticleRow, row, enriched_revision=upto, due_at=work.now if more else None):
         return
     kinds = {line["revision"]: line["kind"] for line in articles.history(work.connection, row["id"])}
     for one in studied:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from services.enrich import enriching
 from shared import queue
+from shared.models import ArticleRow
 from shared.queue import Failure, attempt, begin
 from shared.store import articles, claims
 
@@ -22,6 +23,6 @@ def enrich_articles(ids: list[str]) -> None:
             bad = next((result for result in results if isinstance(result, Failure)), None)
             if bad or claims.poisoned(row):
                 reason = bad.reason if bad else "crashed"
-                claims.settle(work.connection, articles.ArticleRow, row, due_at=None, reason=reason)
+                claims.settle(work.connection, ArticleRow, row, due_at=None, reason=reason)
             else:
                 enriching.settle(work, row, [result for result in results if not isinstance(result, Failure)])

@@ -133,7 +133,14 @@ class Drain:
         number, outcome = sent.delivery["attempts"] + 1, sent.outcome
         if isinstance(outcome, Failure):
             return tried(sent, "dead", reason=outcome.reason, response=outcome.detail)
-        verdict = policy.judge(outcome, number, sent.at, random.random(), CFG.deliver.schedule_s, lane_failures=self.failures)  # noqa: S311 - jitter
+        verdict = policy.judge(
+            outcome,
+            number,
+            sent.at,
+            random.random(),  # noqa: S311 - jitter
+            CFG.deliver.schedule_s,
+            lane_failures=self.failures,
+        )
         self.breaker = self.breaker.record(outcome.ok, sent.at)
         lane_until = getattr(verdict, "lane_until", None)
         self.failures = self.failures + 1 if lane_until else 0 if outcome.ok else self.failures
@@ -181,7 +188,9 @@ def with_contents(rows: list[Row]) -> list[Row]:
     with queue.store().read() as connection:
         stored = articles.revisions(connection, {(row["article_id"], row["revision"]) for row in rows})
         at = events.times(connection, [row["event_number"] for row in rows])
-    return [row | {"contents": stored[row["article_id"], row["revision"]], "at": at[row["event_number"]]} for row in rows]
+    return [
+        row | {"contents": stored[row["article_id"], row["revision"]], "at": at[row["event_number"]]} for row in rows
+    ]
 
 
 def send(endpoint: Row, target: deliver.Target, row: Row) -> Sent:

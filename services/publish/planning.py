@@ -55,7 +55,9 @@ def subjects(connection: Connection, waiting: Sequence[events.Event], now: dt.da
     """Events with the facts of their revisions."""
     stored = articles.revisions(connection, {(event.article_id, event.revision) for event in waiting})
     present = {event.article_id: articles.get(connection, event.article_id) for event in waiting}
-    return [_subject(event, *stored[event.article_id, event.revision], present[event.article_id], now) for event in waiting]
+    return [
+        _subject(event, *stored[event.article_id, event.revision], present[event.article_id], now) for event in waiting
+    ]
 
 
 def _subject(event: events.Event, record: bytes, notes: bytes | None, present: Row | None, now: dt.datetime) -> Subject:
@@ -83,9 +85,11 @@ def _one(subject: Subject, row: Row, followed: set[tuple[int, str]], installatio
 
 def endpoint_facts(row: Row, *, already_sent: bool) -> routing.EndpointFacts:
     """An endpoint row as routing sees it."""
-    return routing.EndpointFacts(str(row["id"]), row["format"], tuple(map(_subscription, row["subscriptions"])), already_sent)
+    return routing.EndpointFacts(
+        str(row["id"]), row["format"], tuple(map(_subscription, row["subscriptions"])), already_sent
+    )
 
 
 def _subscription(wish: Row) -> routing.Subscription:
-    kinds = routing.USUAL_KINDS | {"relinked"} if wish["relinked"] else routing.USUAL_KINDS
-    return routing.Subscription(str(wish["id"]), wish["filter"], frozenset(kinds), wish["backfill"])
+    relinked: frozenset[routing.Kind] = frozenset({"relinked"}) if wish["relinked"] else frozenset()
+    return routing.Subscription(str(wish["id"]), wish["filter"], routing.USUAL_KINDS | relinked, wish["backfill"])

@@ -117,7 +117,7 @@ def is_alive(name: str) -> bool:
         return True
     try:
         process = psutil.Process(int(pid))
-        return abs(process.create_time() - float(started)) < 1.0 and process.status() != psutil.STATUS_ZOMBIE
+        return bool(abs(process.create_time() - float(started)) < 1.0 and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
 

@@ -240,7 +240,7 @@ def _known(connection: Connection, source_id: int, hashes: list[str]) -> dict[st
         found = select(EntryRow.key_hash, EntryRow.item_hash).where(
             EntryRow.source_id == source_id, EntryRow.key_hash.in_(hashes[i : i + 500])
         )
-        known |= {key: item for key, item in connection.execute(found)}
+        known |= dict(connection.execute(found).all())
     return known
 
 

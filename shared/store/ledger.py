@@ -57,7 +57,7 @@ class Books(msgspec.Struct, frozen=True):
 
     @property
     def balanced(self) -> bool:
-        return all(line.balanced for line in (*self.intake, *self.delivery))
+        return all(line.balanced for line in self.intake) and all(line.balanced for line in self.delivery)
 
     @property
     def settled(self) -> bool:
@@ -107,4 +107,4 @@ def _unproven(connection: Connection) -> dict[int, int]:
     proof = exists().where(AttemptRow.delivery_id == DeliveryRow.id, AttemptRow.outcome == "delivered",
                            (AttemptRow.status.is_(None)) | (AttemptRow.status.between(200, 299)))  # fmt: skip
     found = select(DeliveryRow.endpoint_id, func.count()).where(DeliveryRow.state == "delivered", ~proof)
-    return {endpoint_id: n for endpoint_id, n in connection.execute(found.group_by(DeliveryRow.endpoint_id))}
+    return dict(connection.execute(found.group_by(DeliveryRow.endpoint_id)).all())

@@ -188,7 +188,9 @@ def supersede(connection: Connection, endpoint_id: int, article_id: str, *, belo
     return int(connection.execute(statement).rowcount)
 
 
-def sendable(connection: Connection, endpoint_id: int, now: dt.datetime, limit: int, busy: Collection[str] = ()) -> list[Row]:
+def sendable(
+    connection: Connection, endpoint_id: int, now: dt.datetime, limit: int, busy: Collection[str] = ()
+) -> list[Row]:
     """Deliveries that may go now: withdrawals first, then in order; each first in line of its article, none in `busy`."""
     found = _in_line(endpoint_id, now).order_by(DeliveryRow.due_at, DeliveryRow.position).limit(limit + len(busy))
     urgent = connection.execute(found.where(DeliveryRow.kind == WITHDRAWN)).mappings().all()
@@ -266,10 +268,11 @@ def broken_chain(connection: Connection, endpoint_id: int) -> int | None:
     """The id of the first attempt that does not fit the chain, 0 where the end is missing, None where all fits."""
     previous = ""
     found = select(*AttemptRow.__table__.columns).where(AttemptRow.endpoint_id == endpoint_id).order_by(AttemptRow.id)
-    for row in connection.execution_options(stream_results=True).execute(found).mappings():
-        previous = chained(previous, dict(row))
-        if previous != row["chain"]:
-            return int(row["id"])
+    with connection.execute(found.execution_options(yield_per=1000)) as rows:
+        for row in rows.mappings():
+            previous = chained(previous, dict(row))
+            if previous != row["chain"]:
+                return int(row["id"])
     kept = connection.execute(select(EndpointRow.chain).where(EndpointRow.id == endpoint_id)).scalar_one()
     return None if kept == previous else 0
 

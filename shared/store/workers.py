@@ -20,7 +20,7 @@ def beat(connection: Connection, queue: str, now: dt.datetime) -> None:
 def last_beats(connection: Connection) -> dict[str, dt.datetime]:
     """Queue -> when it was last seen consumed."""
     found = select(HeartbeatRow.kind, func.max(HeartbeatRow.at)).group_by(HeartbeatRow.kind)
-    return {kind: at for kind, at in connection.execute(found)}
+    return dict(connection.execute(found).all())
 
 
 def all_beats(connection: Connection) -> list[Row]:
