@@ -234,7 +234,7 @@ class DocRow(Base):
     __tablename__ = "doc"
     doc: Mapped[int] = mapped_column(BigKey, primary_key=True)
     article_id: Mapped[str] = mapped_column(String(24), unique=True)
-    day: Mapped[int]
+    day: Mapped[int] = mapped_column(index=True)
     profile: Mapped[bytes]
 
 

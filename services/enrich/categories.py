@@ -1,10 +1,10 @@
 """Labelled texts in, a section model out; a text and the model in, a section out, or an abstention.
 
-    train     examples (text, label), perhaps texts without a label -> Model: one matrix, a calibrated threshold, figures
+    train     examples (text, label), perhaps texts without a label -> Model: one matrix, a threshold, figures
     predict   text, Model -> Prediction with the terms that spoke for it; no label below the threshold
 
-The model is linear over TF-IDF weights: logistic regression plus complement naive Bayes, which is the stronger of the two
-while examples are few, added up into one matrix. Where a label has few examples, texts without a label are taken in as
+The model is linear over TF-IDF weights: logistic regression plus complement naive Bayes, which is the stronger of the
+two while examples are few, added up into one matrix. Where a label has few examples, texts without a label are taken in as
 soft examples. Predicting needs only this module and numpy; scikit-learn is imported while training.
 """
 
@@ -44,6 +44,9 @@ class Options(msgspec.Struct, frozen=True):
     soft: float = 1.0
     """What a text without a label counts against one with."""
     most_terms: int = 60_000
+
+
+USUAL = Options()
 
 
 class Figures(msgspec.Struct, frozen=True):
@@ -143,7 +146,7 @@ class Model:
 
 
 def train(
-    examples: Sequence[tuple[str, str]], unlabelled: Sequence[str] = (), options: Options = Options(), *, seed: int = 0
+    examples: Sequence[tuple[str, str]], unlabelled: Sequence[str] = (), options: Options = USUAL, *, seed: int = 0
 ) -> Model:
     """A model of the examples.
 
@@ -274,7 +277,7 @@ def _bayes(matrix: Any, chances: Matrix, options: Options) -> Matrix:
     """Complement naive Bayes: how rare each term is in the other labels (terms x labels)."""
     sums = np.asarray(matrix.T @ chances)
     others = sums.sum(axis=1, keepdims=True) - sums + options.smoothing
-    return -np.log(others / others.sum(axis=0, keepdims=True))
+    return np.asarray(-np.log(others / others.sum(axis=0, keepdims=True)))
 
 
 def _stack(upper: Any, lower: Any) -> Any:

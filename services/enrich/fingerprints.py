@@ -22,11 +22,14 @@ MOST = 4096
 Hashes = npt.NDArray[np.int64]
 
 _A, _B = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F)
+_LOWER = np.int64(31)
 _C, _SHIFT, _TOP = np.uint64(0x165667B19E3779F9), np.uint64(29), np.uint64(1)
 
 
 def shingles(text: str) -> Hashes:
-    """The distinct hashes of all runs of three words, sorted, 63 bits each; a shorter text is one shingle, none is none.
+    """The distinct hashes of all runs of three words, sorted, 63 bits each.
+
+    A text of fewer than three words is one shingle, an empty one has none.
 
     Case, punctuation, white space and quotation marks make no difference.
     """
@@ -50,6 +53,11 @@ def of_words(found: list[str]) -> Hashes:
 def word_hash(word: str) -> int:
     """64 bits of a word: the same in every process and on every machine."""
     return int.from_bytes(hashlib.blake2b(word.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
+
+
+def term_hash(term: str) -> int:
+    """63 bits of a term, never 0: its key in the postings."""
+    return (word_hash(term) >> 1) or 1
 
 
 def bottom(text_or_hashes: str | Hashes, k: int = 32) -> tuple[int, ...]:
@@ -81,12 +89,12 @@ def _same_range(a: Hashes, b: Hashes) -> tuple[Hashes, Hashes]:
 
 
 def pack(hashes: Hashes) -> bytes:
-    """The hashes as bytes for the store, eight each."""
-    return hashes.astype("<i8").tobytes()
+    """The hashes as bytes for the store, four each: their upper 32 bits, still sorted."""
+    return (hashes >> _LOWER).astype("<u4").tobytes()
 
 
 def unpack(raw: bytes) -> Hashes:
-    """What `pack` made; ValueError where the length fits no hashes."""
-    if len(raw) % 8:
-        raise ValueError(f"{len(raw)} bytes are no row of 8-byte hashes")
-    return np.frombuffer(raw, dtype="<i8").astype(np.int64)
+    """The 32-bit hashes that `pack` made; ValueError where the length fits none."""
+    if len(raw) % 4:
+        raise ValueError(f"{len(raw)} bytes are no row of 4-byte hashes")
+    return np.frombuffer(raw, dtype="<u4").astype(np.int64)

@@ -19,7 +19,6 @@ from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
 import msgspec
-import numpy as np
 
 from services.enrich import fingerprints
 from services.enrich.words import Word, words
@@ -88,6 +87,9 @@ class Containment(msgspec.Struct, frozen=True):
     """How much of the shorter text's names and of its numbers must stand in the other one."""
 
 
+LIMITS, RULE = Thresholds(), Containment()
+
+
 def signature(headline: str, text: str, language: str | None = None) -> Signature:
     """The terms, names and numbers of an article. An empty article has none; nothing is raised."""
     body = words(text)
@@ -119,8 +121,9 @@ def weigh(sig: Signature, frequency: Mapping[str, int], total: int, hashes: fing
     raw = {term: worth * _rarity(term, common, frequency, total) for term, worth in sig.terms.items()}
     norm = math.sqrt(sum(weight * weight for weight in raw.values())) or 1.0
     scaled = {term: round(_SCALE * weight / norm) for term, weight in raw.items()}
-    packed = (hashes >> 31).astype("<u4").tobytes()
-    return Profile({term: w for term, w in scaled.items() if w > 0}, sig.names, sig.numbers, sig.size, packed)
+    return Profile(
+        {t: w for t, w in scaled.items() if w > 0}, sig.names, sig.numbers, sig.size, fingerprints.pack(hashes)
+    )
 
 
 def salient(profile: Profile, most: int = 40) -> tuple[tuple[str, float], ...]:
@@ -136,7 +139,7 @@ def cosine(a: Profile, b: Profile) -> float:
     return min(total / (_SCALE * _SCALE), 1.0)
 
 
-def judge(a: Profile, b: Profile, limits: Thresholds = Thresholds(), rule: Containment = Containment()) -> Judgement:
+def judge(a: Profile, b: Profile, limits: Thresholds = LIMITS, rule: Containment = RULE) -> Judgement:
     """How the two belong together. The order of the two makes no difference."""
     score = cosine(a, b)
     if score < limits.related:
@@ -150,12 +153,12 @@ def judge(a: Profile, b: Profile, limits: Thresholds = Thresholds(), rule: Conta
     return Judgement("related", score, shared)
 
 
-def duplicate(a: Profile, b: Profile, rule: Containment = Containment()) -> float | None:
+def duplicate(a: Profile, b: Profile, rule: Containment = RULE) -> float | None:
     """The containment where the wording makes the two one text, else None.
 
     Templated copy ("Weekly prices, week 12") shares its wording and differs in names and numbers: those must agree.
     """
-    one, other = _unpacked(a.shingles), _unpacked(b.shingles)
+    one, other = fingerprints.unpack(a.shingles), fingerprints.unpack(b.shingles)
     shorter = min(len(one), len(other))
     contained = fingerprints.containment(one, other)
     if contained < rule.possible:
@@ -198,10 +201,6 @@ def from_bytes(raw: bytes) -> Profile:
 
 _ENCODER = msgspec.msgpack.Encoder()
 _DECODER = msgspec.msgpack.Decoder(Profile)
-
-
-def _unpacked(raw: bytes) -> fingerprints.Hashes:
-    return np.frombuffer(raw, dtype="<u4").astype(np.int64)
 
 
 def _damped(count: float) -> float:

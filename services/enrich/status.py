@@ -8,6 +8,7 @@ were published, so the order in which they arrive makes no difference, and an ol
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -106,7 +107,7 @@ def change(before: Series, after: Series) -> Change | None:
 
     A reading that slips in earlier in the series changes flips and streaks of the past, never the present, hence None.
     """
-    if before.current == after.current or after.section is None and before.section is None:
+    if before.current == after.current or not (before.readings or after.readings):
         return None
     last = (after.readings or before.readings)[-1]
     return Change(last.section, before.current, after.current, last.at, last.article_id, before.streak)
@@ -128,7 +129,7 @@ def _order(seen: Observation) -> tuple[dt.datetime, str]:
 
 
 def _flips(readings: tuple[Observation, ...]) -> tuple[Flip, ...]:
-    pairs = zip(readings, readings[1:], strict=False)
+    pairs = itertools.pairwise(readings)
     return tuple(Flip(b.at, b.article_id, a.value, b.value) for a, b in pairs if a.value != b.value)
 
 
