@@ -21,6 +21,7 @@ import sys
 import threading
 import time
 import traceback
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -45,6 +46,7 @@ class Sandbox:
         self._lock = threading.Lock()
         self._child: subprocess.Popen[bytes] | None = None
         self._owner = 0
+        self._end: weakref.finalize[..., Sandbox] | None = None
 
     def call(self, *args: Any, **kwargs: Any) -> Any:
         """What the function returns for these arguments. Both must be values that pickle.
@@ -62,8 +64,8 @@ class Sandbox:
             except BaseException:
                 self._stop()
                 raise
-            if kind in ("cpu-limit", "memory-limit"):
-                self._stop()
+            if kind == "memory-limit":
+                self._stop()  # what it still holds would count against the next call
         return self._answer(kind, value)
 
     def close(self) -> None:
@@ -83,9 +85,7 @@ class Sandbox:
 
     def _started(self) -> subprocess.Popen[bytes]:
         """The living child of this process, new when there is none."""
-        if self._child is not None and self._owner != os.getpid():
-            self._abandon(self._child)
-        if self._child is not None and self._child.poll() is not None:
+        if self._child is not None and (self._owner != os.getpid() or self._child.poll() is not None):
             self._stop()
         if self._child is None:
             self._child, self._owner = self._spawn(), os.getpid()
@@ -109,26 +109,14 @@ class Sandbox:
         for pipe in (child.stdin, child.stdout):
             assert pipe is not None
             os.set_blocking(pipe.fileno(), False)
+        self._end = weakref.finalize(self, _kill, child, os.getpid())
         return child
 
-    def _abandon(self, child: subprocess.Popen[bytes]) -> None:
-        """After a fork the child is the parent's; here it is only forgotten, its pipes closed."""
-        for pipe in (child.stdin, child.stdout):
-            assert pipe is not None
-            pipe.close()
-        child.returncode = 0  # or Popen would wait for a process that is not ours
+    def _stop(self) -> None:
+        """Kill and reap the child, if there is one."""
         self._child = None
-
-    def _stop(self) -> int:
-        """Kill and reap the child; how it had ended, if it had."""
-        child, self._child = self._child, None
-        if child is None:
-            return 0
-        child.kill()
-        for pipe in (child.stdin, child.stdout):
-            assert pipe is not None
-            pipe.close()
-        return child.wait()
+        if self._end is not None:
+            self._end()
 
     def _ask(self, child: subprocess.Popen[bytes], question: bytes) -> bytes:
         ends = time.monotonic() + self.wall_s
@@ -158,6 +146,8 @@ class Sandbox:
             got += piece
             if wanted == _LENGTH.size == len(got):
                 wanted += _LENGTH.unpack(got)[0]
+                if wanted > self.memory_mb << 20:
+                    raise Rejected("crashed", f"{self.target} answered with more than it can hold.")
         return bytes(got[_LENGTH.size :])
 
     def _ready(self, pipe: int, event: int, ends: float) -> None:
@@ -177,6 +167,18 @@ class Sandbox:
             return Rejected(reason, f"{self.target} needed more than {self.cpu_s:g} s of CPU or {self.wall_s:g} s.")
         how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
         return Rejected("crashed", f"{self.target} ended its process ({how}).")
+
+
+def _kill(child: subprocess.Popen[bytes], owner: int) -> None:
+    """End the child of process `owner`; in a fork of that process the child is only forgotten."""
+    if owner == os.getpid():
+        child.kill()
+        child.wait()
+    else:
+        child.returncode = 0  # or Popen would wait for a process that is not ours
+    for pipe in (child.stdin, child.stdout):
+        assert pipe is not None
+        pipe.close()
 
 
 class _Careful(pickle.Unpickler):
