@@ -15,8 +15,10 @@ from services.publish.render.shapes import (
     WITHDRAWN_NOTICE,
     Format,
     RenderInput,
+    headed,
     lead_apart,
     outward,
+    placed,
     printable,
     status_label,
     title,
@@ -121,11 +123,8 @@ def _lead(article: Article) -> Iterator[str]:
 
 
 def _blocks(blocks: tuple[Block, ...], images: tuple[Image, ...]) -> Iterator[str]:
-    """Blocks in order, each image before the block whose number it names."""
-    for number, block in enumerate(blocks):
-        yield from (_image(image) for image in images if image.position == number)
-        yield block_html(block)
-    yield from (_image(image) for image in images if not 0 <= image.position < len(blocks))
+    for one in placed(blocks, images):
+        yield _image(one) if isinstance(one, Image) else block_html(one)
 
 
 def block_html(block: Block) -> str:
@@ -186,11 +185,9 @@ def _image(image: Image) -> str:
 
 
 def _related(related: tuple[Related, ...]) -> Iterator[str]:
-    previous: str | None = None
-    for one in related:
-        if one.heading and one.heading != previous:
-            yield f"<h2>{_words(one.heading)}</h2>\n"
-        previous = one.heading
+    for heading, one in headed(related):
+        if heading:
+            yield f"<h2>{_words(heading)}</h2>\n"
         yield from _snapshot(one.snapshot, one.target) if one.snapshot else _pointer(one.target)
 
 

@@ -17,8 +17,10 @@ from services.publish.render.shapes import (
     WITHDRAWN_NOTICE,
     Format,
     RenderInput,
+    headed,
     lead_apart,
     outward,
+    placed,
     printable,
     status_label,
     title,
@@ -77,13 +79,12 @@ def _foot(article: Article) -> Iterator[str]:
 
 
 def _body(blocks: tuple[Block, ...], images: tuple[Image, ...]) -> Iterator[str]:
-    """Blocks in order, each image before the block whose number it names."""
-    for number, block in enumerate(blocks):
-        yield from (_image(image) for image in images if image.position == number)
-        yield _block(block)
-        if isinstance(block, ListBlock) and number + 1 < len(blocks) and isinstance(blocks[number + 1], ListBlock):
+    previous: Block | Image | None = None
+    for one in placed(blocks, images):
+        if isinstance(previous, ListBlock) and isinstance(one, ListBlock):
             yield "<!-- -->"  # two lists in a row would run into one
-    yield from (_image(image) for image in images if not 0 <= image.position < len(blocks))
+        yield _image(one) if isinstance(one, Image) else _block(one)
+        previous = one
 
 
 def _block(block: Block) -> str:
@@ -153,11 +154,9 @@ def _image(image: Image) -> str:
 
 
 def _related(related: tuple[Related, ...]) -> Iterator[str]:
-    previous: str | None = None
-    for one in related:
-        if one.heading and one.heading != previous:
-            yield f"## {_line(one.heading)}"
-        previous = one.heading
+    for heading, one in headed(related):
+        if heading:
+            yield f"## {_line(heading)}"
         if one.snapshot:
             yield from _snapshot(one.snapshot, one.target)
         elif web_url(one.target):

@@ -7,13 +7,26 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 from urllib.parse import quote
 
 import msgspec
 
-from shared.records import Annotations, Article, Block, Code, Embed, Heading, ListBlock, Paragraph, Quote, Table
+from shared.records import (
+    Annotations,
+    Article,
+    Block,
+    Code,
+    Embed,
+    Heading,
+    Image,
+    ListBlock,
+    Paragraph,
+    Quote,
+    Related,
+    Table,
+)
 
 PROVENANCE = ("source_item_id", "removed", "origins", "category_status.raw", "category_status.evidence")
 FINDINGS = ("annotations.categories", "annotations.story", "annotations.similar")
@@ -47,7 +60,7 @@ class RenderInput(msgspec.Struct, frozen=True):
 
     @property
     def withdrawn(self) -> bool:
-        return self.article.state == "withdrawn"
+        return self.article.state == "withdrawn" or self.type.endswith(".withdrawn")
 
 
 class Rendered(msgspec.Struct, frozen=True):
@@ -88,7 +101,15 @@ def outward(event: RenderInput) -> Article:
     if not event.withdrawn:
         return event.article
     return msgspec.structs.replace(
-        event.article, lead=None, blocks=(), images=(), tags=(), related=(), removed=(), origins={}
+        event.article,
+        state="withdrawn",
+        lead=None,
+        blocks=(),
+        images=(),
+        tags=(),
+        related=(),
+        removed=(),
+        origins={},
     )
 
 
@@ -178,6 +199,22 @@ def lead_apart(article: Article) -> str | None:
     if not article.lead or (isinstance(first, Paragraph) and first.text == article.lead):
         return None
     return article.lead
+
+
+def placed(blocks: tuple[Block, ...], images: tuple[Image, ...]) -> Iterator[Block | Image]:
+    """Blocks in order, each image before the block whose number it names, those without such a block at the end."""
+    for number, block in enumerate(blocks):
+        yield from (image for image in images if image.position == number)
+        yield block
+    yield from (image for image in images if not 0 <= image.position < len(blocks))
+
+
+def headed(related: tuple[Related, ...]) -> Iterator[tuple[str | None, Related]]:
+    """Related articles, the first under each printed heading together with that heading."""
+    previous: str | None = None
+    for one in related:
+        yield (one.heading if one.heading != previous else None), one
+        previous = one.heading
 
 
 def status_label(article: Article) -> str | None:

@@ -13,8 +13,10 @@ from services.publish.render.shapes import (
     WITHDRAWN_NOTICE,
     Format,
     RenderInput,
+    headed,
     lead_apart,
     outward,
+    placed,
     printable,
     status_label,
     title,
@@ -76,11 +78,8 @@ def _foot(article: Article) -> str:
 
 
 def _body(blocks: tuple[Block, ...], images: tuple[Image, ...]) -> Iterator[str]:
-    """Blocks in order, each image before the block whose number it names."""
-    for number, block in enumerate(blocks):
-        yield from (_image(image) for image in images if image.position == number)
-        yield _block(block)
-    yield from (_image(image) for image in images if not 0 <= image.position < len(blocks))
+    for one in placed(blocks, images):
+        yield _image(one) if isinstance(one, Image) else _block(one)
 
 
 def _block(block: Block) -> str:
@@ -113,11 +112,8 @@ def _image(image: Image) -> str:
 
 
 def _related(related: tuple[Related, ...]) -> Iterator[str]:
-    previous: str | None = None
-    for one in related:
-        if one.heading and one.heading != previous:
-            yield one.heading
-        previous = one.heading
+    for heading, one in headed(related):
+        yield heading or ""
         if one.snapshot:
             yield from _snapshot(one.snapshot)
         if one.target and not (one.snapshot and one.snapshot.blocks):
