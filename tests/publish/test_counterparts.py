@@ -1,0 +1,108 @@
+"""Programs that others wrote, taking what we send. Each is skipped where it is not installed.
+
+npm packages are looked for in the folder NODE_PATH names, PyPI ones in this environment.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import subprocess
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from shutil import which
+from typing import Any
+
+import pytest
+
+from services.publish.render import render, render_feed
+from services.publish.sign import new_secret, sign
+from tests.publish.records import event
+from tests.publish.test_render_feeds import INFO, fifty
+
+MODULES = Path(os.environ.get("NODE_PATH", "node_modules"))
+
+COUNT = """
+import { readFileSync } from "node:fs"
+const text = readFileSync(0, "utf8")
+const count = async () => { %s }
+console.log(await count())
+"""
+
+NPM_READERS = {
+    "rss-parser": """
+        const { default: Parser } = await import("rss-parser")
+        const feed = await new Parser().parseString(text)
+        return feed.items.filter((item) => item.title && item.link && (item.pubDate || item.isoDate)).length
+    """,
+    "feedsmith": """
+        const { parseFeed } = await import("feedsmith")
+        const { feed } = parseFeed(text)
+        return (feed.items ?? feed.entries).filter((item) => item.title && (item.guid ?? item.id)).length
+    """,
+    "@rowanmanning/feed-parser": """
+        const { parseFeed } = await import("@rowanmanning/feed-parser")
+        return parseFeed(text).items.filter((item) => item.title && item.url && item.id && item.published).length
+    """,
+}
+
+
+def node(package: str, script: str, given: bytes, *arguments: str) -> str:
+    if which("node") is None or not (MODULES / package).exists():
+        pytest.skip(f"{package} is not installed under NODE_PATH")
+    ran = subprocess.run(
+        ["node", "--input-type=module", "--eval", script, *arguments],
+        input=given,
+        capture_output=True,
+        cwd=MODULES.parent,
+        timeout=60,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr.decode()
+    return ran.stdout.decode().strip()
+
+
+def module(name: str) -> Any:
+    if find_spec(name) is None:
+        pytest.skip(f"{name} is not installed")
+    return import_module(name)
+
+
+def shown(name: str) -> bytes:
+    return render_feed(name, INFO, fifty()).body
+
+
+@pytest.mark.parametrize("reader", sorted(NPM_READERS))
+@pytest.mark.parametrize("name", ["rss", "atom"])
+def test_npm_readers_take_fifty_of_fifty(reader: str, name: str) -> None:
+    assert node(reader, COUNT % NPM_READERS[reader], shown(name)) == "50"
+
+
+def test_feedsmith_takes_json_feed() -> None:
+    assert node("feedsmith", COUNT % NPM_READERS["feedsmith"], shown("jsonfeed")) == "50"
+
+
+@pytest.mark.parametrize("name", ["rss", "atom", "jsonfeed"])
+def test_fastfeedparser_takes_fifty_of_fifty(name: str) -> None:
+    entries = module("fastfeedparser").parse(shown(name).decode()).entries
+    assert len([entry for entry in entries if entry.title and entry.link and entry.published]) == 50
+
+
+@pytest.mark.parametrize("format_name", ["brief", "newsml", "text"])
+def test_npm_standardwebhooks_verifies_what_we_sign(format_name: str) -> None:
+    secret, now = new_secret(b"n" * 32), dt.datetime.now(dt.UTC)
+    body = render(format_name, event()).body
+    headers = sign([new_secret(b"o" * 24), secret], "msg_1", now, body)
+    script = """
+        import { readFileSync } from "node:fs"
+        import { Webhook } from "standardwebhooks"
+        const [secret, id, at, signature, keep] = process.argv.slice(1)
+        const headers = { "webhook-id": id, "webhook-timestamp": at, "webhook-signature": signature }
+        const body = readFileSync(0, "utf8") + keep
+        try { new Webhook(secret).verify(body, headers); console.log("genuine") }
+        catch (error) { console.log(error instanceof SyntaxError ? "genuine" : "forged") }
+    """
+    given = [secret, headers["webhook-id"], headers["webhook-timestamp"], headers["webhook-signature"]]
+    assert node("standardwebhooks", script, body, *given, "") == "genuine"
+    assert node("standardwebhooks", script, body, *given, " ") == "forged"
