@@ -41,7 +41,7 @@ _HEADER_CHARSET = re.compile(r"""charset\s*=\s*["']?([A-Za-z0-9_.:-]{1,40})""", 
 _MISC = re.compile(r"\s+|<\?.*?\?>|<!--.*?-->", re.DOTALL)
 _DOCTYPE = re.compile(r"<!DOCTYPE\s+(?P<name>[^\s>\[]*)[^\[>]*(?:\[.*?\]\s*)?>", re.DOTALL | re.IGNORECASE)
 _ROOT = re.compile(r"<(?P<name>(?:[\w.-]+:)?[\w.-]+)")
-_FEED_ROOT = re.compile(r"<(?P<name>(?:[\w.-]+:)?(?:rss|feed|RDF|channel))[\s>]")
+_FEED_ROOT = re.compile(r"<(?P<name>(?:[\w.-]+:)?(?:rss|feed|rdf|channel))[\s>]", re.IGNORECASE)
 _ITEM_END = re.compile(r"</(?:[\w.-]+:)?(?:item|entry)\s*>", re.IGNORECASE)
 _MAILBOX = re.compile(r"\S+@\S+\s+\((?P<name>[^()]+)\)$")
 _WHOLE = re.compile(r"https?://[^\s\\]+$", re.IGNORECASE)
@@ -108,11 +108,9 @@ def _guessed(sample: bytes) -> str:
     """Accented letters stand among ASCII letters, where detectors err; Cyrillic words stand alone, where they do
     not.
     """
-    runs, among = (
-        len(re.findall(rb"[\x80-\xff]+", sample)),
-        len(re.findall(rb"[A-Za-z][\x80-\xff]+|[\x80-\xff]+[A-Za-z]", sample)),
-    )
-    if among * 2 > runs:
+    letters, high = len(re.findall(rb"[A-Za-z]", sample)), len(re.findall(rb"[\x80-\xff]", sample))
+    among = len(re.findall(rb"[A-Za-z][\x80-\xff]|[\x80-\xff][A-Za-z]", sample))
+    if among * 2 > high and high * 3 < letters:
         return "cp1252"
     guesses = (_known(guess) for guess in EncodingDetector(sample).encodings)
     return next((guess for guess in guesses if guess and _strict(sample, guess) is not None), "cp1252")
@@ -175,7 +173,7 @@ def _clean(text: str) -> str:
 
 def _xml_feed(text: str, url: str | None) -> Feed:
     root = _root(text)
-    if _local(root) not in ("rss", "feed", "RDF", "channel"):
+    if _local(root).lower() not in ("rss", "feed", "rdf", "channel"):
         hidden = _FEED_ROOT.search(text[:65_536])  # a PHP warning printed before the feed
         if hidden is None or root.lower() == "html":
             raise Rejected("not-a-feed", looks_like(text))
@@ -284,11 +282,10 @@ def _entry(raw: Any, base: str | None) -> Entry:
 
 def _link(raw: Any) -> str | None:
     """The entry's own page. A guid stands in for a missing link only when it is an address and not just called one."""
-    link = raw.get("link")
-    if link and link == raw.get("id") and not _WHOLE.match(link):
-        link = None
+    printed = raw.get("link") if raw.get("links") else None  # without links feedparser's link is the guid
     others = (other.get("href") for other in raw.get("links") or () if other.get("rel") == "alternate")
-    return link or next((href for href in others if href), None)
+    guid = str(raw.get("id") or "")
+    return printed or next((href for href in others if href), None) or (guid if _WHOLE.match(guid) else None)
 
 
 def _date(raw: Any, field: str) -> tuple[str, str | None] | None:
