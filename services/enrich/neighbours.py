@@ -1,13 +1,15 @@
 """An article in, its neighbours out: found by the postings, judged by their profiles, and the article put into the index.
 
-    prepare   headline and text -> Prepared (pure: before the transaction)
-    link      Prepared -> Linked: the neighbours, each judged; the article is in the index afterwards
+    prepare     headline and text -> Prepared (pure: before the transaction)
+    link_many   Prepared -> Linked: the neighbours, each judged; the articles are in the index afterwards
+    unlink      takes a withdrawn article out
 
 `duplicate` and `same_story` are looked for within a window of days around the article, `related` in all history.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -18,6 +20,7 @@ from services.enrich.similarity import Judgement, Profile, Relation, Signature
 from shared.store import similar
 
 SALIENT, SKETCH = 40, 32
+"""Postings and fingerprints an article."""
 
 
 class Search(msgspec.Struct, frozen=True):
@@ -39,6 +42,7 @@ class Prepared(NamedTuple):
     day: int
     signature: Signature
     shingles: fingerprints.Hashes
+    hashes: dict[str, int]
 
 
 class Neighbour(NamedTuple):
@@ -53,90 +57,104 @@ class Neighbour(NamedTuple):
 
 
 class Linked(NamedTuple):
-    """The article's number in the index and its neighbours, strongest first, duplicates before the others."""
+    """The article's number in the index and its neighbours: duplicates, then its story, then background; strongest first."""
 
     doc: int
     neighbours: tuple[Neighbour, ...]
 
 
+class Read(NamedTuple):
+    """An indexed article with its profile read."""
+
+    article_id: str
+    day: int
+    profile: Profile
+
+
+class Frequencies(NamedTuple):
+    """How many articles are counted, in how many of them each term (its hash) occurs, and the days they span."""
+
+    total: int
+    by_term: dict[int, int]
+    first_day: int
+    last_day: int
+
+
 def prepare(article_id: str, headline: str, text: str, language: str | None, day: int) -> Prepared:
     """What linking needs of a text; `day` counts from 1970-01-01. The printed "Similar articles" must not be in the text."""
     signature = similarity.signature(headline, text, language)
-    return Prepared(article_id, day, signature, fingerprints.shingles(f"{headline}\n{text}"))
+    hashes = {term: fingerprints.term_hash(term) for term in signature.terms}
+    return Prepared(article_id, day, signature, fingerprints.shingles(f"{headline}\n{text}"), hashes)
 
 
 def link(connection: Connection, prepared: Prepared, search: Search = USUAL) -> Linked:
-    """Finds and judges the neighbours, and puts the article into the index (a revision takes its former text's place).
+    """`link_many` for one article."""
+    return link_many(connection, [prepared], search)[0]
 
-    Call `similar.enter` first in the transaction, so that two articles that arrive together find each other.
+
+def link_many(connection: Connection, batch: Sequence[Prepared], search: Search = USUAL) -> list[Linked]:
+    """Puts the articles into the index (a revision in its former text's place), then finds and judges their neighbours.
+
+    All of a batch find each other. Call `similar.enter` first in the transaction, so that articles that arrive at the
+    same time in two processes do as well. An article may be in a batch once.
     """
-    old = similar.known(connection, prepared.article_id)
-    profile, frequency, total = weighed(connection, prepared)
-    found = neighbours(connection, profile, prepared.day, frequency, total, search, but=old.doc if old else None)
-    posted = _posted(prepared, profile)
-    if old is None:
-        return Linked(similar.index_article(connection, posted), found)
-    similar.replace_article(connection, old, *_keys(old), posted)
-    return Linked(old.doc, found)
+    counts = frequencies(connection, batch)
+    profiles = [weighed(prepared, counts) for prepared in batch]
+    docs = _index(connection, batch, profiles)
+    seen = {
+        doc: Read(prepared.article_id, prepared.day, profile)
+        for doc, prepared, profile in zip(docs, batch, profiles, strict=True)
+    }
+    return [Linked(doc, neighbours(connection, doc, seen, counts, search)) for doc in docs]
 
 
 def unlink(connection: Connection, article_id: str) -> bool:
     """Takes a withdrawn article out of the index; False where it is not in it."""
-    old = similar.known(connection, article_id)
-    if old is None:
+    old = similar.known(connection, [article_id])
+    if not old:
         return False
-    similar.remove_article(connection, old, *_keys(old))
+    similar.remove_article(connection, old[0], *_keys(old[0]))
     return True
 
 
-def weighed(connection: Connection, prepared: Prepared) -> tuple[Profile, dict[int, int], int]:
-    """The article's profile, the frequencies of its terms, and how many articles those are counted over."""
-    signature = prepared.signature
-    hashes = {term: fingerprints.term_hash(term) for term in signature.terms}
-    total, frequency = similar.frequencies(connection, list(hashes.values()))
-    by_term = {term: frequency[key] for term, key in hashes.items() if key in frequency}
-    return similarity.weigh(signature, by_term, total, prepared.shingles), frequency, total
+def frequencies(connection: Connection, batch: Sequence[Prepared]) -> Frequencies:
+    """What the store knows about the terms of these articles."""
+    total, by_term = similar.frequencies(connection, {key for prepared in batch for key in prepared.hashes.values()})
+    own = [prepared.day for prepared in batch]
+    first, last = similar.days(connection) or (min(own), max(own))
+    return Frequencies(total, by_term, min(first, *own), max(last, *own))
+
+
+def weighed(prepared: Prepared, counts: Frequencies) -> Profile:
+    """The profile of a prepared article."""
+    by_term = {term: counts.by_term[key] for term, key in prepared.hashes.items() if key in counts.by_term}
+    return similarity.weigh(prepared.signature, by_term, counts.total, prepared.shingles)
 
 
 def neighbours(
-    connection: Connection,
-    profile: Profile,
-    day: int,
-    frequency: dict[int, int],
-    total: int,
-    search: Search = USUAL,
-    but: int | None = None,
+    connection: Connection, doc: int, seen: dict[int, Read], counts: Frequencies, search: Search = USUAL
 ) -> tuple[Neighbour, ...]:
-    """The judged neighbours of a profile; `but` is a number to leave out: the article's own."""
-    docs = candidates(connection, profile, day, frequency, total, search)
-    docs.discard(but or 0)
-    found = [
-        _neighbour(other, similarity.judge(profile, similarity.from_bytes(other.profile)), day, search)
-        for other in similar.profiles(connection, docs)
-    ]
-    rank = {"duplicate": 0, "same_story": 1, "related": 2}
-    kept = [one for one in found if one is not None]
-    return tuple(sorted(kept, key=lambda one: (rank[one.relation], -one.score, one.article_id)))
+    """The judged neighbours of an article of `seen`; `seen` keeps what is read for the next article of the batch."""
+    own = seen[doc]
+    others = candidates(connection, own, counts, search) - {doc}
+    for known in similar.profiles(connection, others - seen.keys()):
+        seen[known.doc] = Read(known.article_id, known.day, similarity.from_bytes(known.profile))
+    judged = [(seen[other], similarity.judge(own.profile, seen[other].profile)) for other in others if other in seen]
+    return tuple(sorted(_neighbours(own, judged, search), key=_rank))
 
 
-def candidates(
-    connection: Connection, profile: Profile, day: int, frequency: dict[int, int], total: int, search: Search = USUAL
-) -> set[int]:
+def candidates(connection: Connection, own: Read, counts: Frequencies, search: Search = USUAL) -> set[int]:
     """The numbers of the articles worth judging: near in time by wording and by terms, further away by terms."""
-    terms = postings(profile)
-    since, until = day - search.window_days, day + search.window_days
-    span = similar.days(connection)
-    if span is None:
-        return set()
-    sketch = fingerprints.unpack(profile.shingles)[:SKETCH].tolist()
-    docs = {found.doc for found in similar.candidates_by_fp(connection, sketch, since, until)}
-    share = min(1.0, (2 * search.window_days + 1) / (span[1] - span[0] + 1))
-    near = similar.affordable(terms, frequency, share, postings=search.postings)
-    docs |= {found.doc for found in similar.candidates_by_terms(connection, near, since, until, limit=search.near)}
-    if span[0] < since or span[1] > until:
-        far = similar.affordable(terms, frequency, 1.0, postings=search.postings)
-        docs |= {found.doc for found in similar.candidates_by_terms(connection, far, limit=search.far)}
-    return docs
+    terms = postings(own.profile)
+    since, until = own.day - search.window_days, own.day + search.window_days
+    found = similar.candidates_by_fp(connection, sketch(own.profile), since, until)
+    share = min(1.0, (2 * search.window_days + 1) / (counts.last_day - counts.first_day + 1))
+    near = similar.affordable(terms, counts.by_term, share, postings=search.postings)
+    found += similar.candidates_by_terms(connection, near, since, until, limit=search.near)
+    if counts.first_day < since or counts.last_day > until:
+        far = similar.affordable(terms, counts.by_term, 1.0, postings=search.postings)
+        found += similar.candidates_by_terms(connection, far, limit=search.far)
+    return {one.doc for one in found}
 
 
 def postings(profile: Profile) -> dict[int, float]:
@@ -144,12 +162,35 @@ def postings(profile: Profile) -> dict[int, float]:
     return {fingerprints.term_hash(term): weight for term, weight in similarity.salient(profile, SALIENT)}
 
 
-def _neighbour(other: similar.Known, judged: Judgement, day: int, search: Search) -> Neighbour | None:
-    if judged.relation is None:
-        return None
-    far = abs(other.day - day) > search.window_days
-    relation: Relation = "related" if far else judged.relation
-    return Neighbour(other.article_id, other.day, relation, judged.score, judged.reasons, other.day > day)
+def sketch(profile: Profile) -> list[int]:
+    """The profile's fingerprints."""
+    return [int(value) for value in fingerprints.unpack(profile.shingles)[:SKETCH]]
+
+
+def _index(connection: Connection, batch: Sequence[Prepared], profiles: Sequence[Profile]) -> list[int]:
+    """Adds the articles or puts them in their former texts' places; their numbers."""
+    old = {known.article_id: known for known in similar.known(connection, [prepared.article_id for prepared in batch])}
+    posted = [_posted(prepared, profile) for prepared, profile in zip(batch, profiles, strict=True)]
+    fresh = [one for one in posted if one.article_id not in old]
+    docs = dict(zip((one.article_id for one in fresh), similar.bulk_load(connection, fresh), strict=True))
+    for one in posted:
+        if one.article_id in old:
+            similar.replace_article(connection, old[one.article_id], *_keys(old[one.article_id]), one)
+            docs[one.article_id] = old[one.article_id].doc
+    return [docs[one.article_id] for one in posted]
+
+
+def _neighbours(own: Read, judged: Iterable[tuple[Read, Judgement]], search: Search) -> Iterable[Neighbour]:
+    for other, judgement in judged:
+        if judgement.relation is not None:
+            far = abs(other.day - own.day) > search.window_days
+            relation: Relation = "related" if far else judgement.relation
+            score, reasons = judgement.score, judgement.reasons
+            yield Neighbour(other.article_id, other.day, relation, score, reasons, other.day > own.day)
+
+
+def _rank(one: Neighbour) -> tuple[int, float, str]:
+    return ("duplicate", "same_story", "related").index(one.relation), -one.score, one.article_id
 
 
 def _posted(prepared: Prepared, profile: Profile) -> similar.Posted:
@@ -157,13 +198,13 @@ def _posted(prepared: Prepared, profile: Profile) -> similar.Posted:
         article_id=prepared.article_id,
         day=prepared.day,
         terms=postings(profile),
-        hashes=fingerprints.unpack(profile.shingles)[:SKETCH].tolist(),
+        hashes=sketch(profile),
         profile=similarity.to_bytes(profile),
-        counted=[fingerprints.term_hash(term) for term in prepared.signature.terms],
+        counted=tuple(prepared.hashes.values()),
     )
 
 
 def _keys(old: similar.Known) -> tuple[list[int], list[int]]:
     """The keys of an indexed article's postings and fingerprints: they follow from its profile."""
     profile = similarity.from_bytes(old.profile)
-    return list(postings(profile)), fingerprints.unpack(profile.shingles)[:SKETCH].tolist()
+    return list(postings(profile)), sketch(profile)

@@ -71,19 +71,18 @@ def frequencies(connection: Connection, terms: Collection[int]) -> tuple[int, di
     wanted = [_ALL, *terms]
     for start in range(0, len(wanted), 500):
         part = wanted[start : start + 500]
-        found.update(connection.execute(_frequencies(), {"terms": part}).tuples())
+        found.update(dict(connection.execute(_frequencies(), {"terms": part}).tuples().all()))
     return found.pop(_ALL, 0), found
 
 
-def known(connection: Connection, article_id: str) -> Known | None:
-    """The article as indexed, or None."""
-    row = connection.execute(select(*_KNOWN).where(DocRow.article_id == article_id)).first()
-    return Known(*row) if row else None
+def known(connection: Connection, article_ids: Collection[str]) -> list[Known]:
+    """Those of the articles that are in the index, in no order."""
+    return [Known(*row) for row in connection.execute(_known(), {"ids": list(article_ids)})] if article_ids else []
 
 
 def profiles(connection: Connection, docs: Collection[int]) -> list[Known]:
     """The indexed articles with these numbers, in no order."""
-    return [Known(*row) for row in connection.execute(_profiles(), {"docs": list(docs)})]
+    return [Known(*row) for row in connection.execute(_profiles(), {"docs": list(docs)})] if docs else []
 
 
 def index_article(connection: Connection, posted: Posted) -> int:
@@ -188,11 +187,9 @@ _KNOWN = (DocRow.doc, DocRow.article_id, DocRow.day, DocRow.profile)
 
 
 def _new_docs(connection: Connection, batch: Sequence[Posted]) -> list[int]:
-    docs = []
-    for one in batch:
-        row = {"article_id": one.article_id, "day": one.day, "profile": one.profile}
-        docs.append(int(connection.execute(insert(DocRow).returning(DocRow.doc), row).scalar_one()))
-    return docs
+    rows = [{"article_id": one.article_id, "day": one.day, "profile": one.profile} for one in batch]
+    added = connection.execute(insert(DocRow).returning(DocRow.doc, sort_by_parameter_order=True), rows)
+    return [int(doc) for doc in added.scalars()]
 
 
 def _insert_many(connection: Connection, table: type[Any], rows: list[tuple[Any, ...]]) -> None:
@@ -236,6 +233,11 @@ def _raise_term() -> TextClause:
 @functools.cache
 def _frequencies() -> Any:
     return select(TermRow.term, TermRow.n).where(TermRow.term.in_(bindparam("terms", expanding=True)))
+
+
+@functools.cache
+def _known() -> Any:
+    return select(*_KNOWN).where(DocRow.article_id.in_(bindparam("ids", expanding=True)))
 
 
 @functools.cache
