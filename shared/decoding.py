@@ -14,7 +14,7 @@ import zstandard
 from shared.errors import Rejected, Retryable
 
 _PIECE = 65536
-_SIP = 256  # bytes of zstd input at a time: at 128 KiB a block of 4 bytes they cannot become more than 8 MiB
+_SIP = 64  # bytes of zstd input at a time: at 128 KiB a block of 4 bytes they cannot become more than 2 MiB
 _WINDOW = 8 * 1024 * 1024  # the largest zstd window that RFC 9659 allows over HTTP
 
 

@@ -119,7 +119,8 @@ def rules(door: Door, url: str, *, failing_s: float = 0.0) -> robots.Rules:
         if error.reason != "too-many-redirects":
             raise
         return robots.rules(404, b"")  # RFC 9309, 2.3.1.2: more than five redirects count as no robots.txt
-    return robots.rules(reply.status, reply.body, failing_s=failing_s)
+    whole = reply.complete or len(reply.body) >= robots.LONGEST  # a file cut short may lack the rule that counts
+    return robots.rules(reply.status if whole else None, reply.body, failing_s=failing_s)
 
 
 def judged(
