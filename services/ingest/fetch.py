@@ -4,7 +4,8 @@
 
     2xx Page | 304 NotModified | 404, 410 Gone
     429, 503 Retryable("slow-down")          the lane slows down, by Retry-After where stated
-    401, 403, 408, 425, 5xx Retryable        walls and failures that come and go; whoever calls counts the attempts
+    other 5xx Retryable("server-error")      the site is ill
+    401, 403, 408, 425 Retryable             walls that come and go; whoever calls counts the attempts
     other 4xx, a 3xx that leads nowhere      Rejected
 """
 
@@ -92,7 +93,8 @@ def get(
     """The page at `url`, asked for conditionally where validators are given, redirects followed.
 
     Raises:
-        Retryable: what the door raises; "slow-down" with `after_s` in full, "bot-wall", "http-403" and the like.
+        Retryable: what the door raises; "slow-down" with `after_s` in full, "server-error", "bot-wall", "http-403" and
+            the like.
         Rejected: what the door raises; "http-400" and the like, "bad-redirect".
     """
     asked = {"If-None-Match": _sendable(etag), "If-Modified-Since": _sendable(last_modified)}
@@ -197,7 +199,9 @@ def _refusal(reply: Reply, now: dt.datetime) -> Retryable | Rejected:
         return Retryable("slow-down", f"{where}: it asks for fewer requests.", after_s=after_s)
     if "challenge" in reply.headers.get("cf-mitigated", "").lower():
         return Retryable("bot-wall", f"{where}: a bot wall stands before it; ask the publisher to let the agent in.")
-    if status in _PASSING or status >= 500:
+    if status >= 500:
+        return Retryable("server-error", f"{where}.", after_s=after_s)
+    if status in _PASSING:
         return Retryable(f"http-{status}", f"{where}.", after_s=after_s)
     if 300 <= status < 400:
         return Rejected("bad-redirect", f"{where} and leads nowhere.")
