@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, Literal, NamedTuple
 
 import msgspec
@@ -21,9 +22,12 @@ Op = Literal["same", "del", "ins"]
 Piece = tuple[Op, str]
 Kind = Literal["none", "cosmetic", "typo", "headline", "correction", "substantial"]
 
-_TOKEN: Final = re.compile(r"\d+(?:[.,:\u00a0\u202f]\d+)*|[^\W\d_]+(?:['’\u00ad-][^\W\d_]+)*|\s+|.", re.DOTALL)
-_WORK: Final = 4_000_000
-"""Words of one side times words of the other above which a stretch is shown as replaced whole: diffing is quadratic."""
+_WORD = r"\w+(?:(?<=\d)[.,:\u00a0\u202f]\d+|['’\u00ad-]\w+)*|[^\w\s]"
+_TOKEN: Final = re.compile(_WORD)
+_WORDS: Final = re.compile(rf"({_WORD}|)(\s*)")
+_LINES: Final = re.compile(r"([^\n]+|)(\n*)")
+_WORK: Final = 200_000
+"""Pairs of equal words above which a stretch is shown as replaced whole: the time of a diff grows with them."""
 _MOST_TYPOS: Final = 8
 _WORDS_A_TYPO: Final = 20
 """A text with more misspelt words than eight, or than one in twenty, was rewritten."""
@@ -138,44 +142,79 @@ def redline(old: str, new: str) -> tuple[Piece, ...]:
     empty.
     """
     pieces: list[Piece] = []
-    for op, left, right in _hunks(old.splitlines(keepends=True), new.splitlines(keepends=True)):
+    for op, left, right in _hunks(_units(_LINES, old), _units(_LINES, new)):
         if op == "same":
-            pieces.append(("same", "".join(left)))
+            pieces += _same(left, right)
+        elif len(left) == len(right):  # paragraphs that kept their number are compared each with its own
+            pieces += [piece for one, other in zip(left, right, strict=True) for piece in _by_words(one.all, other.all)]
         else:
-            pieces.extend(_by_words("".join(left), "".join(right)))
+            pieces += _by_words(_text(left), _text(right))
     return _joined(pieces)
 
 
+class _Unit(NamedTuple):
+    """A word or line, and the white space behind it: which is not compared, or it would be what most texts share."""
+
+    core: str
+    gap: str
+
+    @property
+    def all(self) -> str:
+        return self.core + self.gap
+
+
+def _units(pattern: re.Pattern[str], text: str) -> list[_Unit]:
+    """The text cut into units; their cores and gaps joined are the text again."""
+    return [_Unit(found[1], found[2]) for found in pattern.finditer(text) if found[0]]
+
+
+def _text(units: Iterable[_Unit]) -> str:
+    return "".join(unit.all for unit in units)
+
+
 def _by_words(old: str, new: str) -> list[Piece]:
-    left, right = _TOKEN.findall(old), _TOKEN.findall(new)
-    if len(left) * len(right) > _WORK:
-        return [("del", old), ("ins", new)]
     pieces: list[Piece] = []
-    for op, before, after in _hunks(left, right):
-        if op == "same":
-            pieces.append(("same", "".join(before)))
-        else:
-            pieces += [("del", "".join(before)), ("ins", "".join(after))]
+    for op, left, right in _hunks(_units(_WORDS, old), _units(_WORDS, new)):
+        pieces += _same(left, right) if op == "same" else [("del", _text(left)), ("ins", _text(right))]
     return pieces
 
 
-def _hunks(left: Sequence[str], right: Sequence[str]) -> Iterable[tuple[str, Sequence[str], Sequence[str]]]:
-    """("same" or "change", tokens of the old text, tokens of the new), in order; what both ends share is set aside
+def _same(left: Sequence[_Unit], right: Sequence[_Unit]) -> Iterator[Piece]:
+    """Units with equal cores; a gap that differs is a change of its own."""
+    for one, other in zip(left, right, strict=True):
+        yield "same", one.core
+        if one.gap == other.gap:
+            yield "same", one.gap
+        else:
+            yield "del", one.gap
+            yield "ins", other.gap
+
+
+def _hunks(left: Sequence[_Unit], right: Sequence[_Unit]) -> Iterator[tuple[str, Sequence[_Unit], Sequence[_Unit]]]:
+    """("same" or "change", units of the old text, units of the new), in order; what both ends share is set aside
     first.
     """
     head = _shared_head(left, right)
     tail = _shared_head(left[head:][::-1], right[head:][::-1])
-    left_end, right_end = len(left) - tail, len(right) - tail
+    old, new = left[head : len(left) - tail], right[head : len(right) - tail]
     yield "same", left[:head], right[:head]
-    matcher = difflib.SequenceMatcher(None, left[head:left_end], right[head:right_end], autojunk=False)
-    for op, i, j, k, m in matcher.get_opcodes():
-        yield "same" if op == "equal" else "change", left[head + i : head + j], right[head + k : head + m]
-    yield "same", left[left_end:], right[right_end:]
+    if _work(old, new) > _WORK:
+        yield "change", old, new
+    else:
+        cores = [unit.core for unit in old], [unit.core for unit in new]
+        for op, i, j, k, m in difflib.SequenceMatcher(None, *cores, autojunk=False).get_opcodes():
+            yield "same" if op == "equal" else "change", old[i:j], new[k:m]
+    yield "same", left[len(left) - tail :], right[len(right) - tail :]
 
 
-def _shared_head(left: Sequence[str], right: Sequence[str]) -> int:
+def _work(old: Iterable[_Unit], new: Iterable[_Unit]) -> int:
+    theirs = Counter(unit.core for unit in new)
+    return sum(theirs[unit.core] for unit in old)
+
+
+def _shared_head(left: Sequence[_Unit], right: Sequence[_Unit]) -> int:
     limit = min(len(left), len(right))
-    return next((i for i in range(limit) if left[i] != right[i]), limit)
+    return next((i for i in range(limit) if left[i].core != right[i].core), limit)
 
 
 def _joined(pieces: Iterable[Piece]) -> tuple[Piece, ...]:
@@ -190,10 +229,17 @@ def _joined(pieces: Iterable[Piece]) -> tuple[Piece, ...]:
         removed += text if op == "del" or between else ""
         added += text if op == "ins" or between else ""
         if op == "same" and not between:
-            done += [("del", removed), ("ins", added), ("same", text)]
+            done += [*_replaced(removed, added), ("same", text)]
             removed, added = "", ""
-    done += [("del", removed), ("ins", added)]
-    return tuple(_merged(piece for piece in done if piece[1]))
+    return tuple(_merged(piece for piece in [*done, *_replaced(removed, added)] if piece[1]))
+
+
+def _replaced(removed: str, added: str) -> list[Piece]:
+    """A change; white space that both sides end with is no part of it."""
+    gap = removed[len(removed.rstrip()) :]
+    if gap and added[len(added.rstrip()) :] == gap:
+        return [("del", removed[: -len(gap)]), ("ins", added[: -len(gap)]), ("same", gap)]
+    return [("del", removed), ("ins", added)]
 
 
 def _changes_follow(parts: list[Piece], number: int) -> bool:
@@ -289,7 +335,7 @@ def _text_class(old: str, new: str) -> tuple[Kind, str]:
 
 
 def _changed(line: Iterable[Piece]) -> list[str]:
-    return [token for op, text in line if op != "same" for token in _TOKEN.findall(text) if not token.isspace()]
+    return [token for op, text in line if op != "same" for token in _TOKEN.findall(text)]
 
 
 class _Place(NamedTuple):

@@ -93,7 +93,7 @@ def discover(body: bytes, url: str, headers: Mapping[str, str], robots: str | No
         *_from_header(headers, url),
         *_from_tags(tree, url),
         *_from_anchors(tree, url),
-        *_listing(body, url, content_type),
+        *_listing(tree, body, url, content_type),
     ]
     title = feeds.flat(tree.findtext(".//title"))
     return Discovery("html", _ranked([*offers, *named, *_guesses(url)]), websub(body, url, headers), title)
@@ -236,7 +236,7 @@ def _same_site(target: str, url: str) -> bool:
     return hosts[0] == hosts[1] or hosts[0].endswith("." + hosts[1])
 
 
-def _listing(body: bytes, url: str, content_type: str | None) -> Iterator[Offer]:
+def _listing(tree: Any, body: bytes, url: str, content_type: str | None) -> Iterator[Offer]:
     try:
         found = listings.parse(body, url, content_type=content_type)
     except Rejected:
@@ -244,6 +244,8 @@ def _listing(body: bytes, url: str, content_type: str | None) -> Iterator[Offer]
     dated = sum(1 for entry in found.entries if entry.published_utc)
     reason = f"The page lists {_count(found)}, {dated} of them dated."
     score = min(30.0 + 2 * len(found.entries), 50.0) + (5 if dated * 2 > len(found.entries) else 0)
+    if any("article" in (meta.get("content") or "") for meta in tree.iter("meta") if meta.get("property") == "og:type"):
+        reason, score = f"{reason} It calls itself an article, though.", score - 29
     yield Offer("listing", url, reason, score, found.title, len(found.entries))
 
 

@@ -63,6 +63,18 @@ def parse(body: bytes, url: str | None, content_type: str | None = None) -> Feed
     )
 
 
+def worth_reading(index: Feed, limit: int = 3) -> tuple[str, ...]:
+    """The sitemaps of an index to read at a poll: those that call themselves news, then the latest changed, at most `limit`.
+
+    An index without dates is read from its end: systems that number their sitemaps append to the last.
+    """
+    numbered = list(enumerate(entry for entry in index.entries if entry.url))
+    numbered.sort(
+        key=lambda pair: ("news" in (pair[1].url or "").lower(), pair[1].updated_utc or "", pair[0]), reverse=True
+    )
+    return tuple(entry.url for _, entry in numbered[:limit] if entry.url)
+
+
 def _unpacked(body: bytes) -> bytes:
     """The document itself: .gz bodies unpacked, at most MAX_BYTES of it; a cut-off archive gives what it holds."""
     if len(body) > MAX_BYTES:

@@ -259,6 +259,23 @@ def test_a_replaced_phrase_is_one_piece() -> None:
     )
 
 
+def test_scattered_changes_are_found_one_by_one() -> None:
+    words = [f"word{number}" for number in range(400)]
+    old, new = " ".join(words), " ".join("other" if number % 40 == 7 else word for number, word in enumerate(words))
+    assert [text for op, text in redline(old, new) if op == "ins"] == ["other"] * 10
+
+
+def test_only_the_changed_paragraph_is_marked() -> None:
+    line = redline("\n\n".join(BODY), "\n\n".join([BODY[0], "A new one.", BODY[2]]))
+    assert line[0] == ("same", BODY[0] + "\n\n")
+    assert line[-1][1].endswith(BODY[2])
+
+
+def test_texts_of_two_words_end_in_time() -> None:
+    old, new = ("ab " * 4000, "ba ab " * 2000)
+    assert changes.before(redline(old, new)) == old
+
+
 TEXTS = st.text(st.sampled_from("ab .,\n\u00a0Я5'’-"), max_size=40)
 
 

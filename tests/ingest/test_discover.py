@@ -105,6 +105,16 @@ def test_a_section_page_can_be_watched_itself() -> None:
     assert best.reason == "The page lists 8 entries, 8 of them dated."
 
 
+def test_an_article_with_related_links_is_a_poor_section_page() -> None:
+    items = "".join(
+        f'<h2><a href="/economy/story-number-{n}-of-today">Story number {n} of today</a></h2>' for n in range(4)
+    )
+    robots = "Sitemap: https://gazette.example/sitemap.xml"
+    found = discover(page('<meta property="og:type" content="article">', items), URL, HTML, robots)
+    assert [offer.kind for offer in found.offers if not offer.guess] == ["sitemap", "listing"]
+    assert "article" in found.offers[1].reason or found.offers[1].guess
+
+
 def test_a_feed_beats_the_section_page() -> None:
     items = "".join(
         f'<h2><a href="/economy/story-number-{n}-of-today">Story number {n} of today</a></h2>' for n in range(9)

@@ -71,6 +71,21 @@ def test_an_index_lists_sitemaps() -> None:
     assert feed.entries[0].updated_utc == "2024-05-14T00:00:00+00:00"
 
 
+def children(*entries: tuple[str, str]) -> tuple[str, ...]:
+    inner = "".join(
+        f"<sitemap><loc>https://gazette.example/{name}.xml</loc><lastmod>{changed}</lastmod></sitemap>"
+        for name, changed in entries
+    )
+    return sitemaps.worth_reading(sitemaps.parse(f"<sitemapindex>{inner}</sitemapindex>".encode(), URL), limit=2)
+
+
+def test_which_sitemaps_of_an_index_are_read() -> None:
+    one, two, three, news = (f"https://gazette.example/{name}.xml" for name in ("1", "2", "3", "news"))
+    assert children(("1", "2024-05-01"), ("2", "2024-05-14"), ("3", "2023-01-01")) == (two, one)
+    assert children(("news", ""), ("2", "2024-05-14"), ("3", "2023-01-01")) == (news, two)
+    assert children(("1", ""), ("2", ""), ("3", "")) == (three, two)
+
+
 def test_without_a_namespace_and_under_a_prefix() -> None:
     bare = sitemaps.parse(b"<urlset><url><loc>https://gazette.example/1</loc></url></urlset>", URL)
     prefix = b'<s:urlset xmlns:s="http://www.sitemaps.org/schemas/sitemap/0.9"><s:url><s:loc>https://gazette.example/1</s:loc></s:url></s:urlset>'
