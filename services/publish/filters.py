@@ -510,10 +510,10 @@ _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
 def _clause(clause: Clause) -> Callable[[Facts], bool]:
     attribute, sign = FIELDS[clause.field].attribute, clause.operator
     read = operator.attrgetter(attribute)
-    if sign == "is known":
-        return lambda facts: read(facts) not in (None, "", ())
-    if sign == "is unknown":
-        return lambda facts: read(facts) in (None, "", ())
+    if sign in ("is known", "is unknown"):
+        # A status has a word of its own for not being known.
+        nothing = (None, "", (), "unknown") if clause.field == "status" else (None, "", ())
+        return lambda facts: (read(facts) in nothing) is (sign == "is unknown")
     if sign == "contains":
         pattern = _pattern(str(clause.values[0]))
         return lambda facts: any(pattern.search(_key(text)) for text in _several(read(facts)))
@@ -535,7 +535,13 @@ def _several(value: Any) -> tuple[Any, ...]:
 
 
 def _key(value: Any) -> Any:
-    return fold(value).casefold() if isinstance(value, str) else value
+    return _folded(value) if isinstance(value, str) else value
+
+
+@lru_cache(maxsize=512)
+def _folded(text: str) -> str:
+    # The same article meets the filters of many endpoints one after the other.
+    return fold(text).casefold()
 
 
 def _pattern(words: str) -> re.Pattern[str]:

@@ -38,6 +38,8 @@ _ATOMIC = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oc
 # Drivers with exceptions of their own for what goes wrong on the way.
 _DRIVERS = frozenset({"paramiko", "botocore", "aiobotocore", "aiohttp", "gcsfs", "azure", "smbprotocol", "requests"})
 
+_NO_PERMISSION = frozenset({"AuthenticationException", "BadHostKeyException", "NoCredentialsError"})
+
 
 class StorageReceipt(msgspec.Struct, frozen=True):
     """Where the bytes are, what they hash to, and whether this call had to write them."""
@@ -98,8 +100,11 @@ def put(target_url: str, name: str, body: bytes, options: Mapping[str, Any] | No
         fs, root = fsspec.core.url_to_fs(target_url, **(options or {}))
         path = f"{root.rstrip('/')}/{name}"
         protocol = fs.protocol if isinstance(fs.protocol, str) else fs.protocol[0]
-        written = _write_local(Path(path), body) if protocol in ("file", "local") else _write(fs, protocol, path, body)
-    return StorageReceipt(fs.unstrip_protocol(path), hashlib.sha256(body).hexdigest(), len(body), written)
+        if protocol in ("file", "local"):
+            written, url = _write_local(Path(path), body), fs.unstrip_protocol(path)
+        else:
+            written, url = _write_elsewhere(fs, protocol, path, body), f"{_without_login(target_url)}/{name}"
+    return StorageReceipt(url, hashlib.sha256(body).hexdigest(), len(body), written)
 
 
 def _pieces(template: str, values: Mapping[str, str | int | dt.datetime]) -> Iterator[str]:
@@ -169,6 +174,15 @@ def _sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
+def _write_elsewhere(fs: Any, protocol: str, path: str, body: bytes) -> bool:
+    try:
+        return _write(fs, protocol, path, body)
+    except Exception:
+        # fsspec keeps instances with their connections; one that failed may be dead for good.
+        type(fs).clear_instance_cache()
+        raise
+
+
 def _write(fs: Any, protocol: str, path: str, body: bytes) -> bool:
     if _holds(fs, path, body):
         return False
@@ -210,7 +224,7 @@ def _fates(target_url: str) -> Iterator[None]:
         raise
     except ImportError as error:
         raise Rejected("storage-driver-missing", f"{_shown(target_url)} needs a driver: {error}") from error
-    except ValueError as error:
+    except (ValueError, NotImplementedError) as error:
         raise Rejected("bad-storage-url", f"{_shown(target_url)}: {error}") from error
     except OSError as error:
         raise _fate_of(error, target_url) from error
@@ -221,6 +235,8 @@ def _fates(target_url: str) -> Iterator[None]:
     except Exception as error:
         if type(error).__module__.partition(".")[0] not in _DRIVERS:
             raise
+        if type(error).__name__ in _NO_PERMISSION:
+            raise Rejected("no-permission", f"{_shown(target_url)}: {error}") from error
         raise Retryable("storage-failed", f"{_shown(target_url)}: {error}") from error
 
 
@@ -237,6 +253,10 @@ def _fate_of(error: OSError, target_url: str) -> Retryable | Rejected:
     if isinstance(error, (ConnectionError, TimeoutError)):
         return Retryable("storage-unreachable", detail)
     return Retryable("storage-failed", detail)
+
+
+def _without_login(url: str) -> str:
+    return re.sub(r"(://)[^/@]*@", r"\1", url).rstrip("/")
 
 
 def _shown(url: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime as dt
 import os
 import subprocess
+import threading
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,6 +19,8 @@ import pytest
 
 from services.publish.render import render, render_feed
 from services.publish.sign import new_secret, sign
+from services.publish.storage import put
+from shared.errors import Rejected
 from tests.publish.records import event
 from tests.publish.test_render_feeds import INFO, fifty
 
@@ -64,7 +67,7 @@ def node(package: str, script: str, given: bytes, *arguments: str) -> str:
 
 
 def module(name: str) -> Any:
-    if find_spec(name) is None:
+    if find_spec(name.partition(".")[0]) is None:
         pytest.skip(f"{name} is not installed")
     return import_module(name)
 
@@ -106,3 +109,23 @@ def test_npm_standardwebhooks_verifies_what_we_sign(format_name: str) -> None:
     given = [secret, headers["webhook-id"], headers["webhook-timestamp"], headers["webhook-signature"]]
     assert node("standardwebhooks", script, body, *given, "") == "genuine"
     assert node("standardwebhooks", script, body, *given, " ") == "forged"
+
+
+@pytest.mark.filterwarnings("ignore:The asyn(core|chat) module:DeprecationWarning")  # the test server's own
+def test_an_ftp_server_gets_whole_files_and_says_no_to_a_wrong_password(tmp_path: Path) -> None:
+    authorizers, handlers = module("pyftpdlib.authorizers"), module("pyftpdlib.handlers")
+    users = authorizers.DummyAuthorizer()
+    users.add_user("desk", "secret", str(tmp_path), perm="elradfmwMT")
+    handler = type("Handler", (handlers.FTPHandler,), {"authorizer": users})
+    server = module("pyftpdlib.servers").ThreadedFTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    target = f"ftp://desk:secret@127.0.0.1:{server.address[1]}/wire"
+    try:
+        assert [put(target, "h/a.json", body).written for body in (b"one", b"one", b"other")] == [True, False, True]
+        with pytest.raises(Rejected, match="no-permission"):
+            put(target.replace("secret", "wrong"), "h/a.json", b"forged")
+    finally:
+        server.close_all()
+        thread.join(10)
+    assert [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()] == [b"other"]

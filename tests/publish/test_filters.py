@@ -113,6 +113,13 @@ def test_does_not_match(text: str) -> None:
     assert not matches(text, FACTS)
 
 
+def test_an_unknown_status_is_unknown_by_either_name() -> None:
+    for text in ('status = "unknown"', "status is unknown", "not status is known"):
+        assert matches(text, Facts(status="unknown"))
+        assert not matches(text, FACTS)
+    assert matches("status is unknown", Facts())
+
+
 def test_a_clause_over_an_unknown_age_is_false() -> None:
     unknown = Facts()
     assert not matches("age < 2d", unknown)

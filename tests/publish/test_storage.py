@@ -39,6 +39,46 @@ class PlainServer(LocalFileSystem):  # type: ignore[misc]
         super().mv(path1, path2)
 
 
+class Flaky(PlainServer):
+    """A store whose connection dies after one write and is never mended; only a new instance works again."""
+
+    protocol = "flaky"
+    made = 0
+
+    def __init__(self, **options: object) -> None:
+        super().__init__(**options)
+        type(self).made += 1
+        self.calls = 0
+
+    @classmethod
+    def _strip_protocol(cls, path: str, **_: object) -> str:
+        return re.sub("^flaky://[^/]*", "", path)
+
+    def pipe_file(self, path: str, value: bytes, mode: str = "overwrite", **_: object) -> None:
+        self.calls += 1
+        if self.calls > 1:
+            raise BrokenPipeError(errno.EPIPE, "broken pipe")
+        super().pipe_file(path, value)
+
+
+class AuthenticationException(Exception):
+    """What a driver raises for a wrong password: no OSError."""
+
+
+class Locked(PlainServer):
+    """A store whose driver has exceptions of its own."""
+
+    protocol = "locked"
+    raises: type[Exception] = AuthenticationException
+
+    @classmethod
+    def _strip_protocol(cls, path: str, **_: object) -> str:
+        return path.removeprefix("locked://")
+
+    def pipe_file(self, path: str, value: bytes, mode: str = "overwrite", **_: object) -> None:
+        raise self.raises("no")
+
+
 class FullDisk(PlainServer):
     """A store whose disk is full."""
 
@@ -54,7 +94,8 @@ class FullDisk(PlainServer):
 
 
 fsspec.register_implementation("plainserver", PlainServer, clobber=True)
-fsspec.register_implementation("fulldisk", FullDisk, clobber=True)
+for one in (FullDisk, Flaky, Locked):
+    fsspec.register_implementation(one.protocol, one, clobber=True)
 
 
 @pytest.fixture
@@ -133,6 +174,32 @@ def test_a_server_without_atomic_writes_gets_a_temporary_name_first(tmp_path: Pa
     assert put(target, "h/a.json", b"new").written
     assert (tmp_path / "h/a.json").read_bytes() == b"new"
     assert names(tmp_path) == ["h/a.json"]
+
+
+def test_a_dead_connection_is_not_kept(tmp_path: Path) -> None:
+    target = f"flaky://desk:secret@host{tmp_path}"
+    receipt = put(target, "a.json", BODY)
+    assert receipt.url == f"flaky://host{tmp_path}/a.json"
+    with pytest.raises(Retryable, match="storage-unreachable") as caught:
+        put(target, "b.json", BODY)
+    assert "secret" not in str(caught.value)
+    assert put(target, "b.json", BODY).written
+    assert Flaky.made == 2
+    assert names(tmp_path) == ["a.json", "b.json"]
+
+
+def test_exceptions_of_drivers_have_a_fate_and_those_of_others_are_bugs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = f"locked://{tmp_path}"
+    with pytest.raises(AuthenticationException):
+        put(target, "a.json", BODY)
+    monkeypatch.setattr(AuthenticationException, "__module__", "paramiko.ssh_exception")
+    with pytest.raises(Rejected, match="no-permission"):
+        put(target, "a.json", BODY)
+    monkeypatch.setattr(Locked, "raises", type("SSHException", (Exception,), {"__module__": "paramiko"}))
+    with pytest.raises(Retryable, match="storage-failed"):
+        put(target, "a.json", BODY)
 
 
 @pytest.mark.parametrize(

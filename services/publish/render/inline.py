@@ -44,17 +44,18 @@ def steps(text: str, marks: tuple[Mark, ...]) -> Iterator[Step]:
 
 
 def sound(text: str, marks: tuple[Mark, ...]) -> list[Mark]:
-    """The marks that lie within the text, clipped, touching ones of a kind joined, no links in links; by opening."""
+    """The marks within the text, clipped and in order; those of a kind that overlap are joined, links cut apart."""
     kept: list[Mark] = []
     clipped = {Mark(max(mark.start, 0), min(mark.end, len(text)), mark.kind, mark.href) for mark in marks}
     for mark in sorted(clipped, key=_order):
-        same = next((one for one in kept if one.kind == mark.kind and mark.start < one.end), None)
-        if mark.start >= mark.end or (same and mark.kind == "link"):
-            continue
-        if same:
+        same = max((one for one in kept if one.kind == mark.kind), key=lambda one: one.end, default=None)
+        if same and mark.kind == "link":
+            mark = Mark(max(mark.start, same.end), mark.end, mark.kind, mark.href)
+        elif same and mark.start < same.end:
             kept.remove(same)
             mark = Mark(same.start, max(same.end, mark.end), mark.kind)
-        kept.append(mark)
+        if mark.start < mark.end:
+            kept.append(mark)
     return sorted(kept, key=_order)
 
 
