@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, case, func, or_, select, update
 
-from shared.models import DeliveryRow, EntryRow, EventHeadRow, LaneRow, Row
+from shared.models import ArticleRow, DeliveryRow, EntryRow, EventHeadRow, LaneRow, Row
 from shared.store import claims
 from shared.store.rows import insert_ignore
 
@@ -87,3 +87,8 @@ def get(connection: Connection, key: str) -> Row | None:
 def pause(connection: Connection, key: str, *, paused: bool) -> None:
     """Stops or starts a lane; its work waits."""
     connection.execute(update(LaneRow).where(LaneRow.key == key).values(paused=paused))
+
+
+def waiting(connection: Connection) -> int:
+    """How many articles wait for enrichment: work that neither book shows, since both count before and after it."""
+    return int(connection.execute(select(func.count()).where(ArticleRow.due_at.is_not(None))).scalar_one())
