@@ -160,6 +160,7 @@ class _Unit(NamedTuple):
 
     @property
     def all(self) -> str:
+        """Core and gap as printed."""
         return self.core + self.gap
 
 

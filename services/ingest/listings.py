@@ -65,6 +65,7 @@ _MORE: Final = frozenset({
     "читати",
     "далі", "більше", "mehr", "weiterlesen", "lire", "la", "suite", "czytaj", "więcej",
 })  # fmt: skip
+_TITLE_WORDS: Final = frozenset({"title", "headline", "heading", "caption", "name"})
 _DATE_HINT: Final = re.compile(r"(?:19|20)\d{2}|\d{1,2}:\d{2}")
 _HEADINGS: Final = ("h1", "h2", "h3", "h4", "h5", "h6")
 
@@ -119,6 +120,7 @@ def parse(
             else "No repeating block of headline links was found."
         )
         raise Rejected("not-a-listing", what)
+    _blocks(picked)  # once more: links to sections and authors no longer part an item from its date
     following = _selected(text, next_selector) if next_selector else None
     return Feed(
         kind="listing",
@@ -226,9 +228,24 @@ def _text(element: Any) -> str:
 
 
 def _title(anchor: Any) -> str:
+    """The headline in a link: its heading, else what calls itself a title, else all it says, or what its picture says.
+
+    A card is one link around picture, headline, summary and date.
+    """
     heading = next((inner for inner in anchor.iter(*_HEADINGS)), None)
-    text = _text(anchor if heading is None else heading)
+    if heading is None:
+        heading = next((inner for inner in anchor.iter("div", "span", "p", "b", "strong") if _is_title(inner)), None)
+    text = _text(anchor if heading is None else heading) or _picture_text(anchor)
     return "" if {word.strip(".,:…»›→>[]() ").lower() for word in text.split()} <= _MORE | {""} else text
+
+
+def _is_title(element: Any) -> bool:
+    return bool(_words(element) & _TITLE_WORDS) and bool(_text(element))
+
+
+def _picture_text(anchor: Any) -> str:
+    said = (anchor.get("title"), *(picture.get("alt") for picture in anchor.iter("img")))
+    return next((text for one in said if (text := flat(one))), "")
 
 
 def _in_heading(anchor: Any) -> bool:

@@ -87,7 +87,26 @@ def table(number: int, headline: str) -> str:
     return f'<tr><td>2024-05-{number + 1:02} 11:49</td><td><a href="/economy/{slug(headline)}">{headline}</a></td></tr>'
 
 
+def with_sections(number: int, headline: str) -> str:
+    section = ("Politics and society", "/politics") if number % 2 else ("Economy", "/economy")
+    return (
+        f'<div class="teaser"><div class="meta"><a href="{section[1]}">{section[0]}</a>'
+        f"<span>{number + 1:02}.05.2024 11:49</span></div>"
+        f'<a class="pic" href="/economy/{slug(headline)}"><img src="x.jpg" alt="A bridge"></a>'
+        f'<a class="teaser-link" href="/economy/{slug(headline)}">{headline}</a></div>'
+    )
+
+
+def bare_cards(number: int, headline: str) -> str:
+    return (
+        f'<a href="/economy/{slug(headline)}"><img alt="A bridge"><div class="card-title">{headline}</div>'
+        f"<div>A summary that is long enough to be taken for one.</div><div>{number + 1:02}.05.2024</div></a>"
+    )
+
+
 LAYOUTS = {
+    "with sections": ('<div class="teasers">{}</div>', with_sections),
+    "bare cards": ('<div class="grid">{}</div>', bare_cards),
     "drupal": ('<div id="content"><h1>Economy</h1><div class="view">{}</div></div>', drupal),
     "wordpress": ('<main><h1>Economy</h1><div class="posts">{}</div></main>', wordpress),
     "cards": ('<div class="grid">{}</div>', cards),
@@ -125,7 +144,7 @@ def test_layouts(name: str) -> None:
     assert feed.next_url == "https://gazette.example/economy?page=1"
 
 
-@pytest.mark.parametrize("name", ["drupal", "wordpress", "cards", "table"])
+@pytest.mark.parametrize("name", ["drupal", "wordpress", "cards", "bare cards", "table", "with sections"])
 def test_dates_in_the_blocks(name: str) -> None:
     feed = listings.parse(page(laid_out(name)), URL)
     assert [(entry.published_utc or "")[:10] for entry in feed.entries] == [f"2024-05-{day:02}" for day in range(1, 7)]
