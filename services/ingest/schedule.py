@@ -23,6 +23,8 @@ from shared.records import Entry
 WEEK_S: Final = 7 * 86400.0
 SIGHTINGS: Final = 3
 """Polls in a row that must see the same permanent redirect before it is believed."""
+ENOUGH: Final = 5
+"""Entries from which a rhythm is learned."""
 FAILING: Final = 3
 """Failures in a row after which the operator is told."""
 
@@ -122,12 +124,13 @@ def _pause(known: Sequence[dt.datetime], now: dt.datetime) -> float | None:
 
 
 def interval_s(rhythm: Rhythm, limits: Limits = Limits()) -> float:  # noqa: B008  a frozen value
-    """Our own interval: a week over the weekly count, within the limits; never shorter for a source that publishes
-    less.
+    """Our own interval: a week over the weekly count, within the limits; never shorter for a source that publishes less.
+
+    A handful of entries is no rhythm yet: until then the source is polled at least as often as at first.
     """
-    if not rhythm.samples:
-        return min(max(limits.first_s, limits.min_s), limits.max_s)
     wanted = WEEK_S / rhythm.weekly if rhythm.weekly > 0 else limits.max_s
+    if rhythm.samples < ENOUGH:
+        wanted = min(wanted, limits.first_s)
     return min(max(wanted, limits.min_s), limits.max_s)
 
 

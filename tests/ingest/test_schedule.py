@@ -76,6 +76,12 @@ def test_an_unknown_rhythm_waits_the_first_interval() -> None:
     assert decide(PollState(), READ, NOW, 0.0).wait_s == Limits().first_s
 
 
+def test_the_first_entries_of_a_new_source_do_not_slow_it_down() -> None:
+    for count in range(1, schedule.ENOUGH):
+        rhythm = schedule.learn([NOW - dt.timedelta(minutes=minute) for minute in range(count)], NOW)
+        assert schedule.interval_s(rhythm) <= Limits().first_s
+
+
 # The longest wish
 
 
