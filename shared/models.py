@@ -470,4 +470,49 @@ class AuditRow(Base):
     reason: Mapped[str] = mapped_column(default="")
 
 
+class AccountRow(Base):
+    """A person at the desk. `invite_hash` is the digest of a one-time link with which they choose a password."""
+
+    __tablename__ = "account"
+    id: Mapped[int] = mapped_column(BigKey, primary_key=True)
+    name: Mapped[str] = mapped_column(String(60), unique=True)
+    role: Mapped[str] = mapped_column(String(20))  # viewer | operator | admin
+    state: Mapped[str] = mapped_column(String(20), default="active")  # active | disabled
+    password: Mapped[str | None]  # argon2id, with its parameters
+    invite_hash: Mapped[str | None] = mapped_column(String(64), unique=True)
+    invite_until: Mapped[dt.datetime | None]
+    created_at: Mapped[dt.datetime]
+    seen_at: Mapped[dt.datetime | None]
+
+
+class SessionRow(Base):
+    """A browser signed in. Only the digest of its cookie is kept; `csrf` stands in every form of the session."""
+
+    __tablename__ = "session"
+    token_hash: Mapped[str] = mapped_column(String(64), primary_key=True)
+    account_id: Mapped[int] = mapped_column(ForeignKey("account.id"), index=True)
+    csrf: Mapped[str] = mapped_column(String(64))
+    created_at: Mapped[dt.datetime]
+    seen_at: Mapped[dt.datetime]
+    until: Mapped[dt.datetime]
+
+
+class TokenRow(Base):
+    """A program's way in: the digest of its token, and what it may do with it."""
+
+    __tablename__ = "token"
+    id: Mapped[int] = mapped_column(BigKey, primary_key=True)
+    name: Mapped[str] = mapped_column(String(60), unique=True)
+    token_hash: Mapped[str] = mapped_column(String(64), unique=True)
+    scopes: Mapped[str]  # space-separated: read, operate, push
+    created_by: Mapped[str] = mapped_column(String(100))
+    created_at: Mapped[dt.datetime]
+    until: Mapped[dt.datetime | None]
+    used_at: Mapped[dt.datetime | None]
+    revoked_at: Mapped[dt.datetime | None]
+
+
+Index("ix_article_first_seen_at", ArticleRow.first_seen_at)  # the desk lists articles by first sight
+
+
 Row = dict[str, Any]
