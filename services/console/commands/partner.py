@@ -1,0 +1,205 @@
+"""`briefwire partner ...`: who gets what comes in."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated, Any
+
+import typer
+
+from services.console import endpoints, show
+from services.console.commands.options import Json
+from services.console.opening import Opening
+from services.publish import deliver, render
+from services.publish.policy import Outcome
+from shared import clock, vault
+from shared.errors import OperatorError
+from shared.store import console, lanes, ledger, partners
+
+app = typer.Typer(name="partner", help="Who gets it: webhooks and storage targets.", no_args_is_help=True)
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The partner's name, as `partner list` shows it.")]
+
+
+@app.command()
+def add(
+    context: typer.Context,
+    url: Annotated[
+        str, typer.Argument(metavar="URL", help="A webhook (https://…), a folder, or a storage URL (s3://…).")
+    ],
+    name: Annotated[
+        str | None, typer.Option("--name", help="What to call it; its host or folder unless given.")
+    ] = None,
+    format_: Annotated[
+        str, typer.Option("--format", metavar="F", help=f"One of {', '.join(render.FORMATS)}.")
+    ] = "brief",
+    filter_: Annotated[
+        str, typer.Option("--filter", metavar="F", help="Only what this matches; docs/partners.md has the words.")
+    ] = "",
+    backfill: Annotated[bool, typer.Option("--backfill", help="Also what was old when first seen.")] = False,
+    coalesce: Annotated[
+        bool, typer.Option("--coalesce", help="Skip unsent revisions that a newer one overtakes.")
+    ] = False,
+    relinked: Annotated[bool, typer.Option("--relinked", help="Also when only an article's links changed.")] = False,
+    secret: Annotated[
+        str | None, typer.Option("--secret", metavar="whsec_…", help="Sign with this; one is made unless given.")
+    ] = None,
+    concurrency: Annotated[int, typer.Option("--concurrency", min=1, max=64, help="Articles in flight at once.")] = 4,
+    no_check: Annotated[bool, typer.Option("--no-check", help="Do not judge the host's address first.")] = False,
+    json_: Json = False,
+) -> None:
+    """Send what comes in to a webhook, a folder or a bucket, from the next event on. Prints a new secret once.
+
+    \b
+    briefwire partner add https://desk.example/in --name desk --filter 'section = "Economy" and language = "en"'
+    briefwire partner add /srv/wire --name archive --backfill
+    briefwire partner add s3://bucket/wire --format ninjs
+    """
+    opening: Opening = context.obj
+    where = endpoints.place(url)
+    endpoints.check_format(format_)
+    endpoints.check_filter(filter_)
+    secrets = _secrets(where, secret)
+    if where.kind == "webhook" and not no_check:
+        endpoints.check_reachable(opening.settings, url)
+    label = name or where.name
+    opening.store(create=True)
+    sealed = vault.seal(opening.settings.folder, secrets)
+    with opening.change("partner.add", label, where.url) as (connection, now):
+        _, endpoint_id = partners.add_partner(
+            connection, name=label, kind=where.kind, url=where.url, format=format_, secrets=sealed, filter=filter_,
+            backfill=backfill, coalesce=coalesce, relinked=relinked, concurrency=concurrency, now=now,
+        )  # fmt: skip
+    made = secrets[0] if secrets and secret is None else None
+    if json_:
+        show.as_json(
+            {
+                "name": label,
+                "endpoint": endpoint_id,
+                "kind": where.kind,
+                "url": where.url,
+                "format": format_,
+                "secret": made,
+            }
+        )
+        return
+    show.say(f"Added {label}: {where.kind} {where.url}, format {format_}, from the next event on.")
+    if made:
+        show.say(f"  Secret (shown once; the partner verifies with it): {made}")
+    show.say(f"  `briefwire partner test {label}` sends it a test event.")
+
+
+def _secrets(where: endpoints.Place, secret: str | None) -> list[str]:
+    if where.kind == "storage":
+        if secret is not None:
+            raise OperatorError("Files in a storage target are not signed.", "Leave --secret out.")
+        return []
+    if secret is None:
+        return [endpoints.new_secret()]
+    endpoints.check_secret(secret)
+    return [secret]
+
+
+@app.command("list")
+def list_(context: typer.Context, json_: Json = False) -> None:
+    """The partners, what they asked for, and how their delivery stands.
+
+    \b
+    briefwire partner list --json
+    """
+    with context.obj.read() as connection:
+        rows = partners.endpoints(connection)
+        books = {line.endpoint: line for line in ledger.books(connection).delivery}
+    listed = [_listed(row, books.get(row["id"])) for row in rows]
+    columns = {"partner": "name", "kind": "kind", "state": "state", "format": "format", "filter": "filter", "backfill": "back-fill",
+               "delivered": "delivered", "due": "due", "quarantined": "quarantined", "url": "url", "reason": "why"}  # fmt: skip
+    show.listing(listed, columns, json_=json_, right=("delivered", "due", "quarantined"),
+                 empty="No partners yet. `briefwire partner add URL` adds one.")  # fmt: skip
+
+
+def _listed(row: dict[str, Any], book: ledger.DeliveryLine | None) -> dict[str, Any]:
+    keys = ("partner", "id", "kind", "url", "format", "state", "reason", "concurrency", "position", "created_at")
+    wishes = row["subscriptions"]
+    asked = {"filter": " or ".join(f"({wish['filter']})" if len(wishes) > 1 else wish["filter"] for wish in wishes)}
+    flags = {name: any(wish[name] for wish in wishes) for name in ("backfill", "coalesce", "relinked")}
+    counts = {
+        name: getattr(book, name) if book else 0 for name in ("delivered", "due", "held", "filtered", "quarantined")
+    }
+    return {key: row[key] for key in keys} | asked | flags | counts
+
+
+@app.command()
+def pause(context: typer.Context, name: Name) -> None:
+    """Stop sending to a partner; what it is owed waits for it."""
+    _set_state(context.obj, "partner.pause", name, "paused")
+    show.say(f"Paused {name}. `briefwire partner resume {name}` sends what waits.")
+
+
+@app.command()
+def resume(context: typer.Context, name: Name) -> None:
+    """Send to a paused or disabled partner again, beginning with what waits."""
+    _set_state(context.obj, "partner.resume", name, "active")
+    show.say(f"Resumed {name}; what waits is sent while `briefwire up` runs.")
+
+
+def _set_state(opening: Opening, action: str, name: str, state: str) -> None:
+    with opening.change(action, name) as (connection, now):
+        for row in partners.of_partner(connection, name):
+            lane = lanes.endpoint_lane(row["id"])
+            partners.set_endpoint(connection, row["id"], state=state, reason=None)
+            lanes.wake(connection, "endpoint", [lane], now)
+            lanes.pause(connection, lane, paused=state != "active")
+
+
+@app.command()
+def remove(context: typer.Context, name: Name) -> None:
+    """Stop sending to a partner for good; the log of what it got stays, its name becomes free."""
+    with context.obj.change("partner.remove", name) as (connection, _):
+        partners.of_partner(connection, name)
+        console.remove_partner(connection, name)
+    show.say(f"Removed {name}. The log of its deliveries stays.")
+
+
+@app.command("test")
+def send_test(context: typer.Context, name: Name, json_: Json = False) -> None:
+    """Send one signed test event and print the answer. Exit code 1: refused, 3: not reached.
+
+    \b
+    briefwire partner test desk
+    """
+    opening: Opening = context.obj
+    with opening.read() as connection:
+        rows = partners.of_partner(connection, name)
+    now, answers = clock.now(), []
+    for row in rows:
+        target = deliver.Target(
+            row["url"], vault.unseal(opening.settings.folder, row["secrets"]), {}, opening.settings.deliver.deadline_s
+        )
+        outcome = endpoints.send_test(opening.door(), row["kind"], target, row["format"], now, os.urandom(8).hex())
+        answers.append((row, outcome))
+    if json_:
+        show.as_json([_answer(row, outcome) for row, outcome in answers])
+    for row, outcome in answers:
+        if outcome.ok and not json_:
+            show.say(f"{name} took it: {outcome.status} from {row['url']}. {outcome.excerpt or ''}".rstrip())
+    for row, outcome in answers:
+        if not outcome.ok:
+            raise _refused(name, row["url"], outcome)
+
+
+def _answer(row: dict[str, Any], outcome: Outcome) -> dict[str, Any]:
+    return {"endpoint": row["id"], "url": row["url"], "ok": outcome.ok, "status": outcome.status, "failure": outcome.failure,
+            "detail": outcome.detail, "answer": outcome.excerpt, "duration_s": outcome.duration_s}  # fmt: skip
+
+
+def _refused(name: str, url: str, outcome: Outcome) -> OperatorError:
+    if outcome.status is None:
+        what = (outcome.detail or outcome.failure or "no answer").rstrip(".")
+        code = 2 if outcome.refused else 3
+        return OperatorError(
+            f"{name} was not reached at {url}: {what}.", "Check the address and that it listens.", code=code
+        )
+    said = f": {show.clean(outcome.excerpt).strip()[:120]}" if outcome.excerpt else ""
+    step = "Compare the secret on both sides; a new one comes with `partner remove` and `partner add`." \
+        if outcome.status in (401, 403) else "Its own log says why."  # fmt: skip
+    return OperatorError(f"{name} answered {outcome.status}{said.rstrip('.')}.", step, code=1)

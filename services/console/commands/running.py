@@ -1,0 +1,98 @@
+"""`briefwire up` and `briefwire demo`: the wire running in the foreground."""
+
+from __future__ import annotations
+
+import logging
+import signal
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from services import supervisor
+from services.console import show
+from services.console.demo import run as demo_run
+from services.console.opening import Opening
+from shared import broker
+from shared.settings import Settings
+from shared.store import intake, partners
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands of this group to the top level."""
+    app.command("up")(up)
+    app.command("demo")(demo)
+
+
+def up(context: typer.Context) -> None:
+    """Run the wire until Ctrl-C: broker, feeder, workers and web process; what dies is started again.
+
+    \b
+    briefwire up
+    briefwire up --data /srv/briefwire --config /etc/briefwire.toml
+    """
+    opening: Opening = context.obj
+    settings = opening.settings
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    with supervisor.locked(settings):
+        running = supervisor.Supervisor(settings, config=_absolute(opening.settings_file()))
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, running.end)
+        _before(settings, opening.settings_file())
+        try:
+            running.start()
+            _after(opening, running)
+            running.watch()
+            show.say("Ending in order ...")
+        finally:
+            running.stop()
+    show.say("Ended. Nothing is lost; the next `briefwire up` carries on.")
+
+
+def _absolute(path: Path | None) -> Path | None:
+    return path.absolute() if path else None
+
+
+def _before(settings: Settings, file: Path | None) -> None:
+    facts = {
+        "Data": str(settings.folder),
+        "Settings": str(file) if file else "defaults (no briefwire.toml)",
+        "Store": "PostgreSQL, as configured" if settings.store.url else str(settings.folder / "briefwire.sqlite3"),
+        "Broker": "Redis, as configured" if settings.broker.url else f"embedded, {broker.socket_path(settings)}",
+        "Web": f"http://{settings.web.host}:{settings.web.port}/",
+        "Logs": str(settings.folder / "logs"),
+    }
+    for name, value in facts.items():
+        show.say(f"{name:<9} {value}")
+
+
+def _after(opening: Opening, running: supervisor.Supervisor) -> None:
+    show.say(f"{'Started':<9} {', '.join(child.name for child in running.children)}")
+    with opening.read() as connection:
+        sources, endpoints = intake.sources(connection), partners.endpoints(connection)
+    show.say(f"{'Watching':<9} {len(sources)} sources, for {len(endpoints)} partners")
+    if not sources:
+        show.say("Next: `briefwire source add URL` in another terminal.")
+    elif not endpoints:
+        show.say("Next: `briefwire partner add URL` in another terminal.")
+    show.say("Ctrl-C ends it in order.")
+
+
+def demo(
+    context: typer.Context,
+    stay: Annotated[
+        bool, typer.Option("--stay", help="Keep it up afterwards, until Ctrl-C, and keep its data.")
+    ] = False,
+    seconds: Annotated[
+        float, typer.Option("--seconds", metavar="N", min=10, help="Give up when not done by then.")
+    ] = 150.0,
+) -> None:
+    """Show the whole wire at work: a bundled news site, two partners, the books. Ends by itself, exit code 0 when all is right.
+
+    \b
+    briefwire demo
+    briefwire demo --stay            then, elsewhere: briefwire --data demo-data article list
+    """
+    opening: Opening = context.obj
+    raise typer.Exit(demo_run.run(folder=opening.data, stay=stay, seconds=seconds))

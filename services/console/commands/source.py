@@ -1,0 +1,266 @@
+"""`briefwire source ...`: what the wire watches."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from services.console import articles, reading, show
+from services.console.commands.options import AllowHost, Json
+from services.console.opening import Opening
+from shared import clock, urls
+from shared.errors import OperatorError
+from shared.records import Entry, to_plain
+from shared.store import console, intake
+
+app = typer.Typer(
+    name="source", help="What the wire watches: feeds, section pages, sitemaps, pushed texts.", no_args_is_help=True
+)
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The source's name, as `source list` shows it.")]
+Profile = Annotated[str | None, typer.Option("--profile", metavar="P", help="A publisher profile, by name.")]
+
+
+@app.command()
+def add(
+    context: typer.Context,
+    url: Annotated[
+        str, typer.Argument(metavar="URL", help="A feed, a sitemap, a section page or a site's front page.")
+    ],
+    name: Annotated[str | None, typer.Option("--name", help="What to call it; its host's name unless given.")] = None,
+    kind: Annotated[
+        str, typer.Option("--kind", metavar="|".join(reading.KINDS), help="What it is; auto looks.")
+    ] = "auto",
+    profile: Profile = None,
+    allow_host: AllowHost = None,
+    no_check: Annotated[bool, typer.Option("--no-check", help="Do not fetch it first; needs --kind.")] = False,
+    json_: Json = False,
+) -> None:
+    """Watch a site. Looks once at what it offers and says what was chosen, and why.
+
+    \b
+    briefwire source add https://news.example/
+    briefwire source add https://news.example/rss.xml --name news --profile news-example
+    briefwire source add https://news.example/economy --kind listing
+    """
+    opening: Opening = context.obj
+    if kind not in reading.KINDS or (no_check and kind == "auto"):
+        raise OperatorError(
+            f"--kind {kind} does not work here.", "Use feed, listing or sitemap" + ("." if no_check else ", or auto.")
+        )
+    host = urls.host_key(url)
+    using = reading.profile(opening.settings.ingest.profiles, profile, url, clock.now().date())
+    allowed = allow_host or []
+    if no_check:
+        chosen = reading.Chosen(kind, url, "Not looked at, as you asked.", 0)
+    else:
+        chosen = reading.offer(opening.door(allowed), url, kind, using)
+    label = name or host.removeprefix("www.")
+    with opening.change("source.add", label, chosen.url) as (connection, now):
+        source_id = intake.add_source(
+            connection, name=label, url=chosen.url, kind=chosen.kind, profile=profile, now=now
+        )
+    _tell_added(opening, label, source_id, chosen, allowed, json_)
+
+
+def _tell_added(
+    opening: Opening, label: str, source_id: int, chosen: reading.Chosen, allowed: list[str], json_: bool
+) -> None:
+    missing = sorted(set(allowed) - set(opening.settings.fetch.allow_hosts))
+    if json_:
+        show.as_json({"id": source_id, "name": label, **to_plain(chosen), "not_yet_allowed": missing})
+    else:
+        show.say(f"Added {label}: {chosen.kind} {chosen.url}")
+        show.say(f"  {chosen.reason}")
+        for one in chosen.others:
+            show.say(f"  Also there: {one.kind} {one.url}: {one.reason}")
+        show.say("  Its first poll comes at once while `briefwire up` runs.")
+    if missing:
+        place = opening.settings_file() or opening.settings.folder / "briefwire.toml"
+        listed = ", ".join(f'"{one}"' for one in (*opening.settings.fetch.allow_hosts, *missing))
+        show.note(
+            f"The workers may not speak to {', '.join(missing)} yet. Put this into {place} and restart `briefwire up`:"
+        )
+        show.note(f"  [fetch]\n  allow_hosts = [{listed}]")
+
+
+@app.command("list")
+def list_(context: typer.Context, json_: Json = False) -> None:
+    """The sources, how they fare, and when each is polled next.
+
+    \b
+    briefwire source list --json
+    """
+    with context.obj.read() as connection:
+        rows, counts = intake.sources(connection), intake.count_states(connection)
+    listed = [_listed(row, counts.get(row["id"], {})) for row in rows]
+    columns = {"name": "name", "kind": "kind", "state": "state", "seen": "seen", "quarantined": "quarantined",
+               "polled_at": "last poll", "due_at": "next poll", "last_error": "last error", "url": "url"}  # fmt: skip
+    show.listing(listed, columns, json_=json_, right=("seen", "quarantined"),
+                 empty="No sources yet. `briefwire source add URL` adds one.")  # fmt: skip
+
+
+def _listed(row: dict[str, Any], counts: dict[str, int]) -> dict[str, Any]:
+    keys = (
+        "id",
+        "name",
+        "kind",
+        "state",
+        "url",
+        "profile",
+        "seen",
+        "polled_at",
+        "ok_at",
+        "due_at",
+        "failures",
+        "last_error",
+        "created_at",
+    )
+    return {key: row[key] for key in keys} | {
+        state: counts.get(state, 0) for state in ("stored", "quarantined", "waiting")
+    }
+
+
+@app.command()
+def pause(context: typer.Context, name: Name) -> None:
+    """Stop polling a source; nothing is forgotten."""
+    _set_state(context.obj, "source.pause", name, state="paused")
+    show.say(f"Paused {name}. `briefwire source resume {name}` polls it again.")
+
+
+@app.command()
+def resume(context: typer.Context, name: Name) -> None:
+    """Poll a paused or stopped source again, at once."""
+    _set_state(context.obj, "source.resume", name, state="active", due_at=clock.now(), failures=0, last_error=None)
+    show.say(f"Resumed {name}; it is polled at once while `briefwire up` runs.")
+
+
+@app.command()
+def remove(context: typer.Context, name: Name) -> None:
+    """Stop watching a source for good; what it brought stays, its name becomes free."""
+    with context.obj.change("source.remove", name) as (connection, _):
+        console.remove_source(connection, intake.source(connection, name))
+    show.say(f"Removed {name}. Its articles stay.")
+
+
+@app.command()
+def poll(context: typer.Context, name: Name) -> None:
+    """Poll a source now, whatever its schedule says."""
+    with context.obj.change("source.poll", name) as (connection, now):
+        row = intake.source(connection, name)
+        if row["state"] != "active" or row["kind"] == "push":
+            raise OperatorError(
+                f"{name} is not polled ({row['kind']}, {row['state']}).",
+                f"`briefwire source resume {name}` first.",
+                code=4,
+            )
+        intake.set_source(connection, row["id"], due_at=now)
+    show.say(f"{name} is due; it is polled at once while `briefwire up` runs.")
+
+
+def _set_state(opening: Opening, action: str, name: str, **values: Any) -> None:
+    with opening.change(action, name) as (connection, _):
+        row = intake.source(connection, name)
+        if row["kind"] == "push":
+            values.pop("due_at", None)
+        intake.set_source(connection, row["id"], **values)
+
+
+@app.command("test")
+def show_page(
+    context: typer.Context,
+    url: Annotated[str, typer.Argument(metavar="URL", help="The page of one article.")],
+    profile: Profile = None,
+    allow_host: AllowHost = None,
+    json_: Json = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Say which rule gave each field, and what was left out.")
+    ] = False,
+) -> None:
+    """Show what a page would become, and store nothing. Exit code 1 where it is no article.
+
+    \b
+    briefwire source test https://news.example/2026/a-brief
+    briefwire source test https://news.example/2026/a-brief --profile news-example --json
+    briefwire source test http://127.0.0.1:8000/x --allow-host 127.0.0.1:8000 --explain
+    """
+    opening: Opening = context.obj
+    cfg = opening.settings
+    using = reading.profile(cfg.ingest.profiles, profile, url, clock.now().date())
+    got = reading.page(opening.door(allow_host or []), url)
+    tried = reading.read(got, using, cfg.ingest.zone, cfg.enrich.languages, "test")
+    if json_:
+        record = tried.article or tried.draft
+        show.as_json(
+            to_plain(record) | {"verdict": to_plain(tried.draft.verdict), "profile": using.name if using else None}
+        )
+    elif tried.article is not None:
+        articles.record(tried.article)
+    if explain and not json_:
+        articles.explanation(tried.draft, using.name if using else None)
+    if tried.article is None:
+        raise OperatorError(f"{url} is no article: {tried.reason or 'no reason given'}.".replace("..", "."),
+                            "Give the page of one article, or a profile that finds it with --profile.", code=1)  # fmt: skip
+
+
+@app.command()
+def push(
+    context: typer.Context,
+    file: Annotated[str, typer.Argument(metavar="FILE|-", help="A text or HTML file; - reads standard input.")],
+    source: Annotated[str, typer.Option("--source", metavar="NAME", help="The source it belongs to; made when new.")],
+    url: Annotated[str | None, typer.Option("--url", help="The article's address, where it has one.")] = None,
+    html: Annotated[
+        bool | None, typer.Option("--html/--text", help="What it is; told from the content unless given.")
+    ] = None,
+    json_: Json = False,
+) -> None:
+    """Push an article in, as text or HTML. Pushing the same again changes nothing.
+
+    \b
+    briefwire source push brief.txt --source desk
+    curl -s https://intranet.example/x | briefwire source push - --source desk --url https://intranet.example/x
+    """
+    body = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+    if not body.strip():
+        raise OperatorError(f"{file} is empty.", "Push a text with a headline and a body.")
+    if url is not None:
+        urls.host_key(url)
+    entry_id, new = _push(context.obj, source, body, _content_type(file, body, html), url)
+    if json_:
+        show.as_json({"entry": entry_id, "new": new, "source": source})
+    elif new:
+        show.say(f"Taken in as entry {entry_id} of {source}; it becomes an article while `briefwire up` runs.")
+    else:
+        show.say(f"{source} has it already (entry {entry_id}); nothing changed.")
+
+
+def _push(opening: Opening, name: str, body: bytes, content_type: str, url: str | None) -> tuple[int, bool]:
+    key = url or f"push:{hashlib.sha256(body).hexdigest()}"
+    with opening.change("source.push", name, url or "") as (connection, now):
+        try:
+            source_id = intake.source(connection, name)["id"]
+        except OperatorError:
+            source_id = intake.add_source(connection, name=name, url="", kind="push", profile=None, now=now)
+        page = intake.NewPage(body, url, url, 200, content_type, now)
+        return intake.push_entry(connection, source_id, intake.NewEntry(Entry(key, url), None, False), page, now)
+
+
+def _content_type(file: str, body: bytes, html: bool | None) -> str:
+    if html is None:
+        head = body[:2000].lstrip().lower()
+        html = file.lower().endswith((".html", ".htm", ".xhtml")) or head.startswith(
+            (b"<!doctype html", b"<html", b"<?xml")
+        )
+    if html:
+        return "text/html"
+    try:
+        body.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise OperatorError(
+            f"{file} is no UTF-8 text (byte {error.start}).", "Convert it to UTF-8, or push it with --html."
+        ) from None
+    return "text/plain; charset=utf-8"

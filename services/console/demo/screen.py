@@ -1,0 +1,167 @@
+"""The demo's state in; what one sees of it out: a live picture on a terminal, plain lines elsewhere, a summary at the end."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.text import Text
+from sqlalchemy import Connection
+
+from services.console import books, show
+from services.console.demo.content import briefs
+from shared.store import console, partners
+
+if TYPE_CHECKING:
+    from services.console.demo.run import Demo, Seen
+
+LINE_S = 2.0  # between plain lines
+_STAGES = {
+    "fetch": "to fetch",
+    "extract": "to extract",
+    "enrich": "to enrich",
+    "plan": "to plan",
+    "deliver": "to deliver",
+}
+
+
+class Screen:
+    """Where the demo shows how far it is. Use as a context: the live picture goes away at its end."""
+
+    def __init__(self) -> None:
+        self.console: Console = show.out()
+        self.live = Live(console=self.console, auto_refresh=False, transient=True) if self.console.is_terminal else None
+        self.printed_at, self.printed = 0.0, ""
+
+    def __enter__(self) -> Screen:
+        show.say("Briefwire demo: a news site, the wire and two partners, all on this machine.", style="bold")
+        if self.live is not None:
+            self.live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.live is not None:
+            self.live.stop()
+
+    def show(self, demo: Demo, seen: Seen) -> None:
+        """The present state."""
+        if self.live is not None:
+            self.live.update(picture(demo, seen), refresh=True)
+            return
+        line = plain(demo, seen)
+        if line != self.printed and time.monotonic() - self.printed_at >= LINE_S:
+            self.printed_at, self.printed = time.monotonic(), line
+            show.say(f"{demo.elapsed_s:5.1f} s  {line}")
+
+
+def plain(demo: Demo, seen: Seen) -> str:
+    """The state as one line, for logs."""
+    took = demo.partner.state()["accepted"]
+    under_way = sum(seen.waiting.values())
+    return f"{demo.stage:<10} published {demo.published:>2}, seen {seen.seen:>2}, under way {under_way:>2}, webhook took {took:>2}"
+
+
+def picture(demo: Demo, seen: Seen) -> RenderableType:
+    """The state as a picture: stages, last articles, books."""
+    head = Text.assemble((f"{demo.elapsed_s:4.0f} s  ", "bold"), f"{demo.stage}: {_meaning(demo)}")
+    flow = show.table(
+        ("published", "seen", *_STAGES.values(), "webhook took", "files written"),
+        [(f"{demo.published}/{len(briefs())}", seen.seen, *(seen.waiting[stage] for stage in _STAGES),
+          demo.partner.state()["accepted"], demo.files())],
+    )  # fmt: skip
+    newest = show.table(
+        ("section", "lang", "rev", "newest articles"),
+        [(row["section"], row["language"], row["revision"], _headline(row)) for row in seen.newest],
+    )
+    return Group(head, Text(), flow, Text(), newest, Text(), *books.tables(seen.books))
+
+
+def _headline(row: dict[str, Any]) -> str:
+    return f"{row['headline'][:60]}{' (withdrawn)' if row['state'] == 'withdrawn' else ''}"
+
+
+def _meaning(demo: Demo) -> str:
+    return {
+        "starting": "the broker, the feeder and the workers come up",
+        "first poll": f"the wire reads {demo.site.feed_url} for the first time: all of that is back-fill",
+        "publishing": "the site publishes brief after brief, corrects one and withdraws another",
+        "settling": "everything is out; waiting until nothing is under way",
+        "done": "everything is where it belongs",
+    }[demo.stage]
+
+
+def summary(demo: Demo, connection: Connection, seen: Seen) -> None:
+    """What was ingested, categorised, linked and delivered, and the books."""
+    _ingested(demo, connection)
+    _categorised(connection)
+    _linked(connection)
+    _delivered(demo, connection)
+    for table in books.tables(seen.books):
+        show.out().print(table)
+        show.say("")
+
+
+def _ingested(demo: Demo, connection: Connection) -> None:
+    by_kind = Counter(line["kind"] for line in demo.site.log if line["event"] == "published")
+    revisions = console.count_revisions(connection)
+    rows = [
+        ("items the site published", sum(by_kind.values()), ", ".join(f"{n} {kind}" for kind, n in sorted(by_kind.items()))),
+        ("articles", revisions.get("new", 0), "each a normalised record"),
+        ("later revisions", sum(revisions.values()) - revisions.get("new", 0), "corrections and updates, nothing overwritten"),
+        ("withdrawn", sum(row["articles"] for row in console.count_articles(connection) if row["state"] == "withdrawn"), ""),
+        ("in quarantine", len(console.quarantined(connection, 100)), "; ".join(
+            sorted({f"{row['reason']}: {row['what']}" for row in console.quarantined(connection, 3)}))),
+    ]  # fmt: skip
+    show.print_table(("Ingested", "", ""), rows, right=("",))
+    show.say("")
+
+
+def _categorised(connection: Connection) -> None:
+    rows = console.count_articles(connection)
+    sections = sorted({row["section"] or "unknown" for row in rows})
+    statuses = console.count_statuses(connection)
+    show.print_table(
+        ("Categorised", "articles", "improved", "unchanged", "worsened", "languages"),
+        [(name, sum(row["articles"] for row in rows if (row["section"] or "unknown") == name),
+          *(statuses.get((name, value), 0) for value in ("improved", "unchanged", "worsened")),
+          ", ".join(sorted({row["language"] or "?" for row in rows if (row["section"] or "unknown") == name})))
+         for name in sections],
+        right=("articles", "improved", "unchanged", "worsened"),
+    )  # fmt: skip
+    show.say("")
+
+
+def _linked(connection: Connection) -> None:
+    found = console.strongest_links(connection)
+    if not found:
+        show.say("Linked: nothing.")
+    else:
+        show.print_table(("Linked", "pairs", "for example"), [
+            (row["relation"], row["pairs"], f"{row['one'][:44]} / {row['other'][:44]} ({row['score']:.2f})") for row in found
+        ], right=("pairs",))  # fmt: skip
+    show.say("")
+
+
+def _delivered(demo: Demo, connection: Connection) -> None:
+    names = {row["id"]: row["partner"] for row in partners.endpoints(connection)}
+    counted = [row for row in console.count_deliveries(connection) if row["state"] == "delivered"]
+    kinds = sorted({row["kind"] for row in counted})
+    state = demo.partner.state()
+    notes = {
+        "webhook": f"{state['posts']} posts, {state['posts'] - state['unverified']} signatures verified, {state['repeated']} repeated",
+        "storage": f"{demo.files()} files",
+    }
+    of = {row["id"]: notes[row["kind"]] for row in partners.endpoints(connection)}
+    show.print_table(
+        ("Delivered", *(kind.removeprefix("article.") for kind in kinds), "proof"),
+        [(names[endpoint], *(sum(row["deliveries"] for row in counted if (row["endpoint_id"], row["kind"]) == (endpoint, kind))
+                             for kind in kinds), of[endpoint]) for endpoint in sorted(names)],
+        right=tuple(kind.removeprefix("article.") for kind in kinds),
+    )  # fmt: skip
+    show.say("")

@@ -1,0 +1,149 @@
+"""A URL and the door in; what stands there out: what a site offers to follow, or the record that a page would become.
+
+Nothing is stored. `pages` answers `source test`, `offer` answers `source add`.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from services.enrich import language
+from services.ingest import discover, fetch, normalise, polling, profiles
+from services.ingest.extract import PageInput, draft, draft_text
+from shared.errors import OperatorError, Rejected, Retryable
+from shared.http import Door
+from shared.records import Article, Draft, Entry, Feed, body_text
+
+KINDS = ("auto", "feed", "listing", "sitemap")
+_MANY = 3  # offers shown that were not chosen
+
+
+class Chosen(msgspec.Struct, frozen=True):
+    """What `source add` will follow: its kind and address, why, how much it lists, and what else there was."""
+
+    kind: str
+    url: str
+    reason: str
+    entries: int
+    title: str | None = None
+    others: tuple[discover.Offer, ...] = ()
+
+
+class Tried(msgspec.Struct, frozen=True):
+    """A page as it would become a record. `article` is None where the page is no article: `draft.verdict` says why."""
+
+    draft: Draft
+    article: Article | None
+    reason: str | None = None
+
+
+def page(door: Door, url: str) -> fetch.Page:
+    """The page at a URL. OperatorError where nothing is there; the door's Retryable and Rejected pass through."""
+    got = fetch.get(door, url)
+    if isinstance(got, fetch.Page):
+        return got
+    if isinstance(got, fetch.Gone):
+        raise OperatorError(f"{url} answered {got.status}: nothing is there.", "Check the address.", code=3)
+    raise OperatorError(
+        f"{url} answered 304 although nothing was asked conditionally.", "Tell the site's owner.", code=3
+    )
+
+
+def profile(folders: Sequence[str], name: str | None, url: str, today: dt.date) -> profiles.Profile | None:
+    """The profile of that name, else the one whose hosts fit; OperatorError for an unknown name."""
+    known = profiles.load([Path(folder) for folder in folders])
+    if name is None:
+        return known.for_url(url, today)
+    found = known.named(name, today)
+    if found is None:
+        raise OperatorError(f"There is no profile named {name}.", f"Known are: {', '.join(known.names())}.")
+    return found
+
+
+# What a page would become
+
+
+def read(got: fetch.Page, using: profiles.Profile | None, zone: str, languages: tuple[str, ...], source: str) -> Tried:
+    """A fetched page as the wire would read it. Rejected where it cannot be read at all."""
+    if (got.content_type or "").partition(";")[0].strip() == "text/plain":
+        found = draft_text(got.body.decode("utf-8", "replace"), got.fetched_at, zone)
+    else:
+        found = draft(PageInput(got.body, got.final_url, got.content_type, got.fetched_at), using)
+    if found.verdict.kind != "article":
+        return Tried(found, None, found.verdict.reason or "it does not look like an article")
+    finding = normalise.Finding(source, Entry(got.requested_url, got.requested_url), got.requested_url, got.final_url)
+    try:
+        return Tried(found, with_language(normalise.article(found, finding), languages))
+    except Rejected as error:
+        return Tried(found, None, error.detail or error.reason)
+
+
+def with_language(article: Article, allowed: tuple[str, ...]) -> Article:
+    """The article with its language as enrichment fills it in."""
+    text = f"{article.headline}\n\n{article.lead or ''}\n\n{body_text(article.blocks)}"
+    found = language.detect(text, allowed, article.language)
+    return msgspec.structs.replace(article, language=found.code, language_evidence=found.evidence)
+
+
+# What a site offers
+
+
+def offer(door: Door, url: str, kind: str, using: profiles.Profile | None) -> Chosen:
+    """Looks at a URL and chooses what to follow there.
+
+    Raises:
+        OperatorError: it is not what `kind` says, or offers nothing to follow.
+        Retryable, Rejected: it could not be fetched.
+    """
+    got = page(door, url)
+    if kind != "auto":
+        return _as_said(got, kind, using)
+    found = discover.discover(got.body, got.final_url, got.headers)
+    tried: list[discover.Offer] = []
+    for one in found.offers:
+        feed = _confirmed(door, got, one, using)
+        if feed is not None:
+            others = tuple(other for other in found.offers if other != one and not other.guess)[:_MANY]
+            return Chosen(one.kind, one.url, one.reason, len(feed.entries), feed.title or one.title, others)
+        tried.append(one)
+    what = (
+        "an HTML page without a feed, a sitemap or a list of articles" if found.page == "html" else "nothing to follow"
+    )
+    raise OperatorError(
+        f"{url} is {what}; {len(tried)} likely addresses were tried.",
+        "Give the feed's own address, or a section page that lists articles, with --kind listing.", code=1,
+    )  # fmt: skip
+
+
+def _as_said(got: fetch.Page, kind: str, using: profiles.Profile | None) -> Chosen:
+    try:
+        feed = polling.parse(kind, got.body, got.final_url, got.content_type, using)
+    except Rejected as error:
+        raise _not_that(got, kind, error) from None
+    reason = f"You said that it is a {kind}, and it lists {len(feed.entries)} entries."
+    return Chosen(kind, got.final_url if got.permanent else got.requested_url, reason, len(feed.entries), feed.title)
+
+
+def _not_that(got: fetch.Page, kind: str, error: Rejected) -> OperatorError:
+    found = discover.discover(got.body, got.final_url, got.headers)
+    what = "an HTML page" if found.page == "html" else f"a {found.page}" if found.page != "other" else "something else"
+    best = next((one for one in found.offers if not one.guess), None)
+    step = f"It offers {best.url} ({best.kind}): add that, or use --kind auto." if best else "Check the address."
+    return OperatorError(
+        f"{got.requested_url} is no {kind}: it is {what} ({error.detail or error.reason}).", step, code=1
+    )
+
+
+def _confirmed(door: Door, got: fetch.Page, one: discover.Offer, using: profiles.Profile | None) -> Feed | None:
+    """What the offer lists, once it was looked at; None where it is not what it was offered as."""
+    try:
+        here = got if one.url == got.final_url else fetch.get(door, one.url)
+        if not isinstance(here, fetch.Page):
+            return None
+        return polling.parse(one.kind, here.body, here.final_url, here.content_type, using)
+    except (Rejected, Retryable):
+        return None
