@@ -115,6 +115,7 @@ _FINDERS: dict[str, Callable[[Connection, dt.datetime, pipeline.Stage], Batches]
     "article.ingested": _articles,
     "event.logged": _lanes("plan"),
     "endpoint.due": _lanes("endpoint"),
+    "model.due": _lanes("train"),
 }
 
 

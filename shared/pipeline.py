@@ -6,6 +6,7 @@
     article.ingested  -> enrich.enrich_articles  [enrich]    revisions become events for partners
     event.logged      -> publish.plan_events     [plan]      events become deliveries
     endpoint.due      -> publish.deliver_lane    [deliver]   deliveries become a partner's 200
+    model.due         -> enrich.train_model      [enrich]    filed articles become a section model
 
 A message carries ids and is a doorbell: lost, doubled or late it changes nothing, since the rows say what is due and
 `shared.feeder` rings again for whatever stood still.
@@ -42,6 +43,7 @@ WAKES: dict[str, Stage] = {
     "article.ingested": Stage("enrich.enrich_articles", "enrich", 25, 16),
     "event.logged": Stage("publish.plan_events", "plan", 1, 1),
     "endpoint.due": Stage("publish.deliver_lane", "deliver", 1, 128),
+    "model.due": Stage("enrich.train_model", "enrich", 1, 2),
 }
 
 WORKERS: tuple[Worker, ...] = (

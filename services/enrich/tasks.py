@@ -1,12 +1,13 @@
-"""The enrich worker's task: articles whose revisions wait. It claims, calls one function, commits."""
+"""The enrich worker's tasks: articles whose revisions wait, models that are due. Each claims, calls one function, commits."""
 
 from __future__ import annotations
 
-from services.enrich import enriching
+from services.enrich import enriching, sections
 from shared import queue
-from shared.models import ArticleRow
+from shared.models import ArticleRow, Row
 from shared.queue import Failure, attempt, begin
-from shared.store import articles, claims
+from shared.records import Article
+from shared.store import articles, claims, lanes
 
 
 @queue.task("enrich.enrich_articles")
@@ -14,15 +15,36 @@ def enrich_articles(ids: list[str]) -> None:
     """Revisions become events for partners."""
     with begin() as work:
         rows = articles.claim_articles(work.connection, ids, work.now)
+    if not rows:
+        return
     with queue.store().read() as connection:
         waiting = articles.to_enrich(connection, rows)
-    studied = {row["id"]: [attempt(enriching.study, article) for article in waiting[row["id"]]] for row in rows}
+    results = {row["id"]: _study(row, waiting[row["id"]]) for row in rows}
+    good = {key: result for key, result in results.items() if not isinstance(result, Failure)}
     with begin() as work:
         for row in rows:
-            results = studied[row["id"]]
-            bad = next((result for result in results if isinstance(result, Failure)), None)
-            if bad or claims.poisoned(row):
-                reason = bad.reason if bad else "crashed"
-                claims.settle(work.connection, ArticleRow, row, due_at=None, reason=reason)
-            else:
-                enriching.settle(work, row, [result for result in results if not isinstance(result, Failure)])
+            failure = results[row["id"]]
+            if isinstance(failure, Failure):
+                claims.settle(work.connection, ArticleRow, row, due_at=None, reason=failure.reason)
+        enriching.settle(work, [row for row in rows if row["id"] in good], good)
+
+
+def _study(row: Row, revisions: list[Article]) -> list[enriching.Studied] | Failure:
+    if claims.poisoned(row):
+        return Failure("crashed", "Enriching this article ended its worker again and again.", later=False)
+    return attempt(lambda: [enriching.study(article, row["first_seen_at"]) for article in revisions])
+
+
+@queue.task("enrich.train_model")
+def train_model(keys: list[str]) -> None:
+    """Filed articles become a section model."""
+    with begin() as work:
+        lane = lanes.claim(work.connection, keys[0], work.now, lease_s=600.0)
+    if lane is None:
+        return
+    with queue.store().read() as connection:
+        trained = attempt(sections.train, connection)
+    with begin() as work:
+        if trained is not None and not isinstance(trained, Failure):
+            sections.keep(work, trained[0])
+        lanes.rest(work.connection, lane)

@@ -112,7 +112,8 @@ def withdraw(work: Work, article_id: str, reason: str) -> None:
     article = articles.locked(work.connection, article_id)
     if article is None or article["state"] == "withdrawn":
         return
-    articles.set_article(work.connection, article_id, state="withdrawn", reason=reason)
+    articles.set_article(work.connection, article_id, state="withdrawn", reason=reason, due_at=work.now)
+    work.ring("article.ingested", [article_id])  # enrichment takes it out of others' links
     past = [e for e in events.of_article(work.connection, article_id) if e.kind == "article.withdrawn"]
     occurrence = sum(e.revision == article["revision"] for e in past)
     work.log(events.NewEvent("article.withdrawn", article_id, article["revision"], article["backfill"], occurrence))

@@ -177,6 +177,53 @@ def links_of(connection: Connection, article_id: str) -> list[Row]:
     return [dict(row) | {"reasons": json.loads(row["reasons"])} for row in connection.execute(found).mappings()]
 
 
+def outlines(connection: Connection, ids: Iterable[str]) -> dict[str, Row]:
+    """Article id -> id, headline, URL, state, whether it is back-fill, and how far it is enriched."""
+    columns = (ArticleRow.id, ArticleRow.headline, ArticleRow.url, ArticleRow.state, ArticleRow.backfill,
+               ArticleRow.enriched_revision)  # fmt: skip
+    found = select(*columns).where(ArticleRow.id.in_(list(ids)), ArticleRow.held.is_(False))
+    return {row["id"]: dict(row) for row in connection.execute(found).mappings()}
+
+
+def kinds(connection: Connection, ids: Iterable[str]) -> dict[tuple[str, int], str]:
+    """(article id, revision) -> the revision's kind."""
+    found = select(RevisionRow.article_id, RevisionRow.revision, RevisionRow.kind)
+    return {(a, n): kind for a, n, kind in connection.execute(found.where(RevisionRow.article_id.in_(list(ids))))}
+
+
+def link_back(connection: Connection, article_id: str, links: Sequence[Row]) -> list[str]:
+    """Draws links from other articles to this one; those a person dropped stay dropped. Returns whose links are new."""
+    holders = [link["article_id"] for link in links]
+    found = select(LinkRow.article_id).where(LinkRow.article_id.in_(holders), LinkRow.other_id == article_id)
+    known = set(connection.execute(found).scalars())
+    stale = delete(LinkRow).where(
+        LinkRow.other_id == article_id, LinkRow.dropped.is_(False), LinkRow.article_id.not_in(holders)
+    )
+    connection.execute(stale)
+    rows = [
+        link | {"other_id": article_id, "reasons": json.dumps(link["reasons"], ensure_ascii=False), "dropped": False}
+        for link in links
+    ]
+    insert_ignore(connection, LinkRow, rows, conflict=["article_id", "other_id"])
+    return [holder for holder in holders if holder not in known]
+
+
+def unlink(connection: Connection, article_id: str) -> list[str]:
+    """Removes every link from and to an article. Returns the articles that linked to it."""
+    holders = list(connection.execute(select(LinkRow.article_id).where(LinkRow.other_id == article_id)).scalars())
+    connection.execute(delete(LinkRow).where((LinkRow.other_id == article_id) | (LinkRow.article_id == article_id)))
+    return holders
+
+
+def replace_similar(connection: Connection, article_id: str, links: tuple[records.Similar, ...]) -> None:
+    """Puts these similar articles into the annotations of the newest enriched revision."""
+    newest = select(ArticleRow.enriched_revision).where(ArticleRow.id == article_id).scalar_subquery()
+    where = (RevisionRow.article_id == article_id, RevisionRow.revision == newest)
+    notes = _annotations(connection.execute(select(RevisionRow.annotations).where(*where)).scalar())
+    changed = records.to_json(msgspec.structs.replace(notes, similar=links))
+    connection.execute(update(RevisionRow).where(*where).values(annotations=changed))
+
+
 def observe_status(
     connection: Connection, article_id: str, source_id: int, section: str, at: dt.datetime, value: str
 ) -> None:

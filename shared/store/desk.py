@@ -125,10 +125,14 @@ def past_attempts(connection: Connection, since: dt.datetime, limit: int) -> lis
 
 
 def _polls(connection: Connection, now: dt.datetime) -> tuple[Waiting, int, tuple[tuple[str, str], ...]]:
-    found = select(SourceRow.name, SourceRow.state, SourceRow.due_at, SourceRow.seen, SourceRow.failures, SourceRow.last_error)
+    found = select(
+        SourceRow.name, SourceRow.state, SourceRow.due_at, SourceRow.seen, SourceRow.failures, SourceRow.last_error
+    )
     rows = connection.execute(found.where(SourceRow.state != "removed")).all()
     due = [row.due_at for row in rows if row.state == "active" and row.due_at is not None and row.due_at <= now]
-    failing = tuple((row.name, row.last_error or row.state) for row in rows if row.failures >= 3 or row.state == "stopped")
+    failing = tuple(
+        (row.name, row.last_error or row.state) for row in rows if row.failures >= 3 or row.state == "stopped"
+    )
     return Waiting(len(due), min(due, default=None)), sum(row.seen for row in rows), failing
 
 
@@ -159,7 +163,9 @@ def _plan(connection: Connection) -> tuple[int, int, Waiting]:
 def _lanes(connection: Connection) -> list[Lane]:
     backlog = _backlog(connection)
     found = (
-        select(EndpointRow.id, PartnerRow.name, EndpointRow.state, LaneRow.breaker, LaneRow.blocked_until, LaneRow.failures)
+        select(
+            EndpointRow.id, PartnerRow.name, EndpointRow.state, LaneRow.breaker, LaneRow.blocked_until, LaneRow.failures
+        )
         .join(PartnerRow, PartnerRow.id == EndpointRow.partner_id)
         .outerjoin(LaneRow, LaneRow.key == _endpoint_key())
         .where(EndpointRow.state != "removed")
@@ -183,7 +189,9 @@ def _backlog(connection: Connection) -> dict[int, Waiting]:
     )
     found = (
         select(due.c.endpoint_id, due.c.n, EventRow.at)
-        .outerjoin(DeliveryRow, and_(DeliveryRow.endpoint_id == due.c.endpoint_id, DeliveryRow.position == due.c.position))
+        .outerjoin(
+            DeliveryRow, and_(DeliveryRow.endpoint_id == due.c.endpoint_id, DeliveryRow.position == due.c.position)
+        )
         .outerjoin(EventRow, EventRow.number == DeliveryRow.event_number)
     )
     return {endpoint_id: Waiting(n, at) for endpoint_id, n, at in connection.execute(found)}
@@ -205,18 +213,24 @@ def _tried(connection: Connection, after: int, last: int) -> tuple[Tried, ...]:
         .join(EventRow, EventRow.number == DeliveryRow.event_number)
         .where(AttemptRow.id > max(after, last - SAMPLE), AttemptRow.id <= last)
     )
-    return tuple(Tried(at, outcome, ms, (at - logged).total_seconds()) for at, outcome, ms, logged in connection.execute(found))
+    return tuple(
+        Tried(at, outcome, ms, (at - logged).total_seconds()) for at, outcome, ms, logged in connection.execute(found)
+    )
 
 
 def _beats(connection: Connection) -> tuple[tuple[str, str, dt.datetime], ...]:
-    found = select(HeartbeatRow.kind, HeartbeatRow.worker, HeartbeatRow.at).order_by(HeartbeatRow.kind, HeartbeatRow.worker)
+    found = select(HeartbeatRow.kind, HeartbeatRow.worker, HeartbeatRow.at).order_by(
+        HeartbeatRow.kind, HeartbeatRow.worker
+    )
     return tuple((kind, worker, at) for kind, worker, at in connection.execute(found))
 
 
 def quarantine_size(connection: Connection) -> tuple[int, int]:
     """(entries, deliveries) that wait for a person, counted on indexes."""
     entries = select(func.count()).where(EntryRow.state == "quarantined", EntryRow.source_id.in_(select(SourceRow.id)))
-    owed = select(func.count()).where(DeliveryRow.state == "quarantined", DeliveryRow.endpoint_id.in_(select(EndpointRow.id)))
+    owed = select(func.count()).where(
+        DeliveryRow.state == "quarantined", DeliveryRow.endpoint_id.in_(select(EndpointRow.id))
+    )
     return connection.execute(entries).scalar_one(), connection.execute(owed).scalar_one()
 
 
@@ -260,7 +274,9 @@ class Wish(msgspec.Struct, frozen=True):
 
 def find_articles(connection: Connection, wish: Wish) -> list[Row]:
     """Articles with their source's name, newest first. `words` are looked for in headline and URL, or are an article's id."""
-    found = select(*ArticleRow.__table__.columns, SourceRow.name.label("source")).join(SourceRow, SourceRow.id == ArticleRow.source_id)
+    found = select(*ArticleRow.__table__.columns, SourceRow.name.label("source")).join(
+        SourceRow, SourceRow.id == ArticleRow.source_id
+    )
     for word in wish.words.split()[:8]:
         text = f"%{_escaped(word)}%"
         found = found.where(or_(ArticleRow.headline.ilike(text, escape="\\"), ArticleRow.url.ilike(text, escape="\\"),
@@ -271,7 +287,9 @@ def find_articles(connection: Connection, wish: Wish) -> list[Row]:
         found = found.where(ArticleRow.held) if wish.state == "held" else found.where(ArticleRow.state == wish.state)
     if wish.before:
         at, article_id = wish.before
-        found = found.where(or_(ArticleRow.first_seen_at < at, and_(ArticleRow.first_seen_at == at, ArticleRow.id > article_id)))
+        found = found.where(
+            or_(ArticleRow.first_seen_at < at, and_(ArticleRow.first_seen_at == at, ArticleRow.id > article_id))
+        )
     return _all(connection, found.order_by(ArticleRow.first_seen_at.desc(), ArticleRow.id).limit(wish.limit))
 
 
@@ -281,13 +299,23 @@ def _escaped(word: str) -> str:
 
 def entries_about(connection: Connection, article_id: str) -> list[Row]:
     """Every entry that led to the article, with its source's name, oldest first."""
-    found = select(*_ENTRY, EntryRow.item, SourceRow.name.label("source")).join(SourceRow, SourceRow.id == EntryRow.source_id)
+    found = select(*_ENTRY, EntryRow.item, SourceRow.name.label("source")).join(
+        SourceRow, SourceRow.id == EntryRow.source_id
+    )
     return _all(connection, found.where(EntryRow.article_id == article_id).order_by(EntryRow.id))
 
 
 def pages_about(connection: Connection, entry_ids: Collection[int], limit: int = 50) -> list[Row]:
     """What was fetched for these entries, without the bytes, newest first."""
-    columns = (PageRow.id, PageRow.entry_id, PageRow.final_url, PageRow.status, PageRow.content_type, PageRow.size, PageRow.fetched_at)
+    columns = (
+        PageRow.id,
+        PageRow.entry_id,
+        PageRow.final_url,
+        PageRow.status,
+        PageRow.content_type,
+        PageRow.size,
+        PageRow.fetched_at,
+    )
     found = select(*columns).where(PageRow.entry_id.in_(list(entry_ids))).order_by(PageRow.id.desc()).limit(limit)
     return _all(connection, found)
 
@@ -315,7 +343,10 @@ def success(connection: Connection, endpoint_id: int, since: dt.datetime) -> Row
         func.max(AttemptRow.at).label("last_at"),
     ).where(AttemptRow.endpoint_id == endpoint_id, AttemptRow.at >= since)  # fmt: skip
     row = dict(connection.execute(found).mappings().one())
-    return row | {"delivered": row["delivered"] or 0, "mean_ms": float(row["mean_ms"]) if row["mean_ms"] is not None else None}
+    return row | {
+        "delivered": row["delivered"] or 0,
+        "mean_ms": float(row["mean_ms"]) if row["mean_ms"] is not None else None,
+    }
 
 
 def attempts(connection: Connection, endpoint_id: int, limit: int) -> list[Row]:
@@ -405,7 +436,9 @@ def hold_back(connection: Connection, article_id: str) -> int:
 
 def let_go(connection: Connection, article_id: str, now: dt.datetime) -> list[str]:
     """What is held of the article becomes due at new positions, in order of events. Returns the lanes that have work."""
-    found = select(DeliveryRow.id, DeliveryRow.endpoint_id).where(DeliveryRow.article_id == article_id, DeliveryRow.state == "held")
+    found = select(DeliveryRow.id, DeliveryRow.endpoint_id).where(
+        DeliveryRow.article_id == article_id, DeliveryRow.state == "held"
+    )
     awake = set()
     for delivery_id, endpoint_id in connection.execute(found.order_by(DeliveryRow.event_number)).all():
         raised = update(EndpointRow).where(EndpointRow.id == endpoint_id).values(position=EndpointRow.position + 1)
@@ -461,7 +494,9 @@ def _same(column: Any, value: str | None) -> Any:
 
 def entry(connection: Connection, entry_id: int) -> Row | None:
     """One entry with its source's name and what the feed said."""
-    found = select(*_ENTRY, EntryRow.item, SourceRow.name.label("source")).join(SourceRow, SourceRow.id == EntryRow.source_id)
+    found = select(*_ENTRY, EntryRow.item, SourceRow.name.label("source")).join(
+        SourceRow, SourceRow.id == EntryRow.source_id
+    )
     return _one(connection, found.where(EntryRow.id == entry_id))
 
 
@@ -470,7 +505,15 @@ def retry_entry(connection: Connection, row: Row, now: dt.datetime) -> bool:
     step = "extract" if row["page_id"] else "fetch" if row["host"] else None
     if step is None:
         return False
-    values = {"state": "waiting", "step": step, "due_at": now, "reason": None, "detail": None, "attempts": 0, "failures": 0}
+    values = {
+        "state": "waiting",
+        "step": step,
+        "due_at": now,
+        "reason": None,
+        "detail": None,
+        "attempts": 0,
+        "failures": 0,
+    }
     waits = (EntryRow.id == row["id"], EntryRow.state == "quarantined")
     if not connection.execute(update(EntryRow).where(*waits).values(values)).rowcount:
         return False
@@ -556,7 +599,9 @@ def accounts(connection: Connection) -> list[Row]:
 
 def has_password(connection: Connection) -> bool:
     """Whether anybody can sign in."""
-    return connection.execute(select(AccountRow.id).where(AccountRow.password.is_not(None)).limit(1)).first() is not None
+    return (
+        connection.execute(select(AccountRow.id).where(AccountRow.password.is_not(None)).limit(1)).first() is not None
+    )
 
 
 def add_account(connection: Connection, name: str, role: str, now: dt.datetime) -> int:
@@ -572,7 +617,10 @@ def set_account(connection: Connection, account_id: int, **values: Any) -> None:
 def session(connection: Connection, token_hash: str) -> Row | None:
     """A session with its account's name, role and state."""
     found = select(*SessionRow.__table__.columns, AccountRow.name, AccountRow.role, AccountRow.state)
-    return _one(connection, found.join(AccountRow, AccountRow.id == SessionRow.account_id).where(SessionRow.token_hash == token_hash))
+    return _one(
+        connection,
+        found.join(AccountRow, AccountRow.id == SessionRow.account_id).where(SessionRow.token_hash == token_hash),
+    )
 
 
 def add_session(connection: Connection, **values: Any) -> None:

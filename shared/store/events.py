@@ -7,10 +7,10 @@ out of order, and a reader that follows a cursor would skip events.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
-from sqlalchemy import Connection, insert, select, tuple_, update
+from sqlalchemy import Connection, func, insert, select, tuple_, update
 
 from shared.models import EventHeadRow, EventRow
 
@@ -84,6 +84,14 @@ def of_article(connection: Connection, article_id: str) -> list[Event]:
     """The article's events, oldest first."""
     found = select(*EventRow.__table__.columns).where(EventRow.article_id == article_id).order_by(EventRow.number)
     return [msgspec.convert(dict(row), Event) for row in connection.execute(found).mappings()]
+
+
+def occurrences(connection: Connection, kind: str, article_ids: Iterable[str]) -> dict[str, int]:
+    """Article id -> how often an event of this kind was logged for it."""
+    found = select(EventRow.article_id, func.count()).where(
+        EventRow.kind == kind, EventRow.article_id.in_(list(article_ids))
+    )
+    return dict(connection.execute(found.group_by(EventRow.article_id)).all())
 
 
 def times(connection: Connection, numbers: Sequence[int]) -> dict[int, dt.datetime]:

@@ -61,6 +61,8 @@ def next_work(connection: Connection, kind: str, key: str) -> dt.datetime | None
         found = select(func.min(DeliveryRow.due_at)).where(
             DeliveryRow.state == "due", DeliveryRow.endpoint_id == int(name)
         )
+    elif kind == "train":
+        return None  # woken again by the next filed article
     else:
         head = connection.execute(select(EventHeadRow.n, EventHeadRow.planned)).one()
         return dt.datetime(2000, 1, 1, tzinfo=dt.UTC) if head.n > head.planned else None

@@ -94,6 +94,13 @@ def set_endpoint(connection: Connection, endpoint_id: int, **values: Any) -> Non
     connection.execute(update(EndpointRow).where(EndpointRow.id == endpoint_id).values(values))
 
 
+def relinks_wanted(connection: Connection) -> bool:
+    """Whether some endpoint asks to be told when only the links of an article changed."""
+    found = select(SubscriptionRow.id).join(EndpointRow, EndpointRow.id == SubscriptionRow.endpoint_id)
+    wanted = found.where(SubscriptionRow.relinked.is_(True), EndpointRow.state != "removed")
+    return connection.execute(wanted.limit(1)).first() is not None
+
+
 def followed(connection: Connection, pairs: Collection[tuple[int, str]]) -> set[tuple[int, str]]:
     """Those (endpoint id, article id) that were sent the article, or are about to be."""
     found = select(DeliveryRow.endpoint_id, DeliveryRow.article_id).where(

@@ -71,7 +71,7 @@ def frequencies(connection: Connection, terms: Collection[int]) -> tuple[int, di
     wanted = [_ALL, *terms]
     for start in range(0, len(wanted), 500):
         part = wanted[start : start + 500]
-        found.update(dict(connection.execute(_frequencies(), {"terms": part}).tuples().all()))
+        found.update(dict(connection.execute(_frequencies(), {"terms": part}).all()))
     return found.pop(_ALL, 0), found
 
 
