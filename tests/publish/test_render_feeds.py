@@ -9,11 +9,12 @@ from html import unescape
 from typing import Any
 
 import feedparser
+import msgspec
 import pytest
 from lxml import etree
 
 from services.publish.render import FeedInfo, RenderInput, render, render_feed
-from shared.records import Paragraph
+from shared.records import Moment, Paragraph
 from tests.publish.records import AT, event, withdrawn
 from tests.publish.test_render_conformance import RECORDS
 
@@ -99,7 +100,7 @@ def test_atom_as_validators_want_it() -> None:
         alternates = [link for link in element.findall(ATOM + "link") if link.get("rel") == "alternate"]
         assert len(alternates) == 1
         assert element.find(ATOM + "author") is not None
-        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", element.findtext(ATOM + "updated"))
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{6})?Z", element.findtext(ATOM + "updated"))
     assert len({entry.findtext(ATOM + "id") for entry in feed.findall(ATOM + "entry")}) == 50
     assert {link.get("rel") for link in feed.findall(ATOM + "link")} == {"alternate", "self", "hub", "next"}
     assert {content.get("type") for content in feed.iter(ATOM + "content")} == {"html"}
@@ -115,11 +116,63 @@ def test_atom_entry_document_stands_alone() -> None:
 
 @pytest.mark.parametrize("name", ["rss", "atom"])
 def test_a_withdrawn_article_keeps_its_id_and_loses_its_words(name: str) -> None:
-    entries = feedparser.parse(render_feed(name, INFO, [event(), withdrawn()]).body).entries
-    assert entries[0].id == entries[1].id
-    assert entries[1].title == "Withdrawn: Ferry fares rise in May"
-    assert "withdrawn" in entries[1].content[0].value
-    assert "lagoon" not in str(entries[1])
+    before = feedparser.parse(render_feed(name, INFO, [event()]).body).entries[0]
+    after = feedparser.parse(render_feed(name, INFO, [withdrawn()]).body).entries[0]
+    assert before.id == after.id
+    assert after.title == "Withdrawn: Ferry fares rise in May"
+    assert "withdrawn" in after.content[0].value
+    assert "lagoon" not in str(after)
+
+
+@pytest.mark.parametrize("name", ["rss", "atom", "jsonfeed"])
+def test_a_feed_holds_each_article_once_by_its_newest_event(name: str) -> None:
+    old, new = event(), msgspec.structs.replace(event("updated", headline="Fares, revised"), position=99)
+    other = event(id="art_8", headline="Another")
+    for order in ([old, other, new], [new, other, old]):
+        body = render_feed(name, INFO, order).body.decode()
+        assert "Ferry fares rise" not in body
+        shown = re.findall("Another|Fares, revised", body)
+        assert shown == ["Another", "Fares, revised"] if order[0] is old else ["Fares, revised", "Another"]
+
+
+def test_entries_of_one_second_have_been_updated_apart() -> None:
+    events = [msgspec.structs.replace(one, position=number) for number, one in enumerate(fifty())]
+    stamps = [one.text for one in whole("atom", events).iterfind(f"{ATOM}entry/{ATOM}updated")]
+    assert stamps == sorted(set(stamps))
+    assert (len(stamps), stamps[7]) == (50, "2026-03-05T14:30:15.000007Z")
+
+
+def test_a_date_ahead_of_its_event_is_not_passed_on_to_feeds() -> None:
+    ahead = event(published=Moment("May 1, 2027", "2027-05-01T00:00:00+00:00", "UTC", "assumed", "day"))
+    assert feedparser.parse(render("rss", ahead).body).entries[0].published == "Thu, 05 Mar 2026 14:30:15 GMT"
+
+
+def test_a_feed_keeps_its_id_from_page_to_page() -> None:
+    pages = [msgspec.structs.replace(INFO, url=f"https://wire.example/feeds/1?before={n}") for n in (1, 2)]
+    ids = {etree.fromstring(render_feed("atom", page, []).body).findtext(ATOM + "id") for page in pages}
+    assert ids == {"https://wire.example/feeds/1"}
+    named = msgspec.structs.replace(INFO, id="urn:x:1")
+    assert etree.fromstring(render_feed("atom", named, []).body).findtext(ATOM + "id") == "urn:x:1"
+
+
+def test_signs_in_rss_titles_are_numeric_references() -> None:
+    body = render("rss", event(headline="R&D <b>up</b>", tags=("Q&A",))).body
+    assert b"<title>R&#x26;D &#x3C;b&#x3E;up&#x3C;/b&#x3E;</title>" in body
+    assert b"<category>Q&#x26;A</category>" in body
+    assert etree.fromstring(body).findtext("channel/item/title") == "R&D <b>up</b>"
+
+
+@pytest.mark.parametrize("name", ["rss", "atom"])
+@pytest.mark.parametrize("record", sorted(RECORDS))
+def test_nothing_that_a_validator_warns_of(name: str, record: str) -> None:
+    root = whole(name, [RECORDS[record]])
+    for element in root.iter():
+        text = (element.text or "").strip()
+        assert not re.search("[\x7f-\x9f\ufffd]", text)
+        if element.tag.endswith(("}summary", "}content", "title", "category", "}name", "}creator", "guid")):
+            assert text or element.get("term")
+        for value in [element.get("href") or "", *([text] if element.tag in ("link", "guid") else [])]:
+            assert re.fullmatch(r"[0-9a-zA-Z;/?:@&=+$.\-_!~*'()%,]*(#[0-9a-zA-Z;/?:@&=+$.\-_!~*'()%,]*)?", value)
 
 
 @pytest.mark.parametrize("name", ["rss", "atom"])

@@ -107,12 +107,13 @@ def test_json_feed_as_a_whole() -> None:
         hub="https://w.example/hub",
         next_url="https://w.example/f.json?before=1",
     )
-    shown = json.loads(render_feed("jsonfeed", info, [event(), withdrawn()]).body)
+    gone_too = msgspec.structs.replace(withdrawn(), article=event(id="art_gone", state="withdrawn").article)
+    shown = json.loads(render_feed("jsonfeed", info, [event(), gone_too]).body)
     assert shown["version"] == "https://jsonfeed.org/version/1.1"
     assert shown["hubs"] == [{"type": "WebSub", "url": "https://w.example/hub"}]
     assert (shown["feed_url"], shown["next_url"]) == ("https://w.example/f.json", "https://w.example/f.json?before=1")
     first, gone = shown["items"]
-    assert first["id"] == gone["id"] == "urn:briefwire:article:art_7c1"
+    assert (first["id"], gone["id"]) == ("urn:briefwire:article:art_7c1", "urn:briefwire:article:art_gone")
     assert (first["date_published"], first["date_modified"]) == ("2026-03-05T14:20:00Z", "2026-03-05T14:25:00Z")
     assert first["_briefwire"]["annotations"] == json.loads(msgspec.json.encode(ANNOTATIONS))
     assert gone["content_html"] == "<p>This article has been withdrawn.</p>\n"

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from services.publish.render import atom, brief, html, jsonfeed, markdown, newsml, ninjs, rss, text
-from services.publish.render.shapes import FeedInfo, Format, Rendered, RenderInput, omitted
+from services.publish.render.shapes import FeedInfo, Format, Rendered, RenderInput, newest, omitted
 from shared.errors import Rejected
 
 __all__ = ["FEED_FORMATS", "FORMATS", "FeedInfo", "Format", "RenderInput", "Rendered", "render", "render_feed"]
@@ -33,8 +33,8 @@ def render(format_name: str, event: RenderInput) -> Rendered:
 
 
 def render_feed(format_name: str, info: FeedInfo, events: Sequence[RenderInput]) -> Rendered:
-    """A whole feed. Raises Rejected("unknown-format") naming the feed formats there are."""
+    """A whole feed, each article once with its newest event. Raises Rejected("unknown-format") naming the feed formats there are."""
     writer = FEED_FORMATS.get(format_name)
     if writer is None:
         raise Rejected("unknown-format", f"{format_name!r} is none of {', '.join(FEED_FORMATS)}.")
-    return writer(info, events)
+    return writer(info, newest(events))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Sequence
+from html import escape
 
 from lxml import etree
 
@@ -18,6 +20,7 @@ from services.publish.render.shapes import (
     issued,
     language_tag,
     outward,
+    printable,
     stamp,
     summary,
     title,
@@ -43,7 +46,7 @@ def write_feed(info: FeedInfo, events: Sequence[RenderInput]) -> Rendered:
     language = language_tag(info.language)
     if language:
         feed.set(_XML_LANG, language)
-    child(feed, _tag("id"), uri(info.url))
+    child(feed, _tag("id"), uri(info.id or info.url.partition("?")[0]))
     child(feed, _tag("title"), info.title)
     if info.description:
         child(feed, _tag("subtitle"), info.description)
@@ -69,8 +72,9 @@ def _entry(entry: Element, event: RenderInput) -> None:
     child(entry, _tag("id"), article_uri(article.id))
     child(entry, _tag("title"), title(event))
     child(entry, _tag("published"), stamp(issued(event)))
-    child(entry, _tag("updated"), stamp(event.at))
-    for author in article.authors or (article.site_name or article.source,):
+    child(entry, _tag("updated"), _updated(event))
+    authors = [author for author in article.authors if author.strip()]
+    for author in authors or [article.site_name or article.source]:
         child(child(entry, _tag("author")), _tag("name"), author)
     link = web_url(article.url)
     if link:
@@ -78,8 +82,16 @@ def _entry(entry: Element, event: RenderInput) -> None:
     for category in (article.section, *article.tags):
         if category and category.strip():
             child(entry, _tag("category"), term=category)
-    child(entry, _tag("summary"), summary(event))
-    child(entry, _tag("content"), body_html(event), type="html")
+    if summary(event):
+        child(entry, _tag("summary"), summary(event))
+    child(entry, _tag("content"), body_html(event) or f"<p>{escape(printable(title(event)))}</p>", type="html")
+
+
+def _updated(event: RenderInput) -> str:
+    """Events of one batch share their second, yet no two entries should have been updated at once: the position, as a
+    fraction of that second, tells them apart and keeps their order."""
+    at = event.at.astimezone(dt.UTC)
+    return f"{at:%Y-%m-%dT%H:%M:%S}.{event.position % 1_000_000:06}Z"
 
 
 def _tag(name: str) -> str:

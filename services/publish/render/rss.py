@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections.abc import Sequence
 from email.utils import format_datetime
 from html import escape
@@ -68,7 +69,15 @@ def _document(info: FeedInfo, events: Sequence[RenderInput]) -> bytes:
             child(channel, f"{{{_ATOM}}}link", rel=rel, href=uri(href), type=kind)
     for event in events:
         _item(child(channel, "item"), event)
-    return document(root)
+    return _PLAIN.sub(_numeric, document(root))
+
+
+# Readers disagree whether these hold text or HTML; the RSS profile's advice, numeric references, is read alike by both.
+_PLAIN = re.compile(rb"<(title|category)>[^<]*</\1>")
+
+
+def _numeric(found: re.Match[bytes]) -> bytes:
+    return found[0].replace(b"&amp;", b"&#x26;").replace(b"&lt;", b"&#x3C;").replace(b"&gt;", b"&#x3E;")
 
 
 def _item(item: Element, event: RenderInput) -> None:
@@ -79,7 +88,7 @@ def _item(item: Element, event: RenderInput) -> None:
         child(item, "link", link)
     # A description is HTML by custom, so plain words are escaped once more.
     child(item, "description", escape(printable(summary(event)), quote=False))
-    for author in article.authors:
+    for author in filter(str.strip, article.authors):
         child(item, f"{{{_DC}}}creator", author)
     for category in (article.section, *article.tags):
         if category and category.strip():

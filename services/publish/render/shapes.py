@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -74,7 +74,10 @@ class Rendered(msgspec.Struct, frozen=True):
 
 
 class FeedInfo(msgspec.Struct, frozen=True):
-    """The feed around its entries: `url` is its own address, `home` its page, `next_url` the older page."""
+    """The feed around its entries: `url` is its own address, `home` its page, `next_url` the older page.
+
+    `id` names the feed through all its pages and moves; left out, it is `url` without its query.
+    """
 
     title: str
     url: str
@@ -84,6 +87,7 @@ class FeedInfo(msgspec.Struct, frozen=True):
     language: str | None = None
     hub: str | None = None
     next_url: str | None = None
+    id: str | None = None
 
 
 class Format(msgspec.Struct, frozen=True):
@@ -135,17 +139,18 @@ def _filled(article: Article, annotations: Annotations, name: str) -> bool:
     return bool(value)
 
 
-# Everything XML 1.0 forbids, and what a terminal would obey.
-_UNPRINTABLE = re.compile("[^\t\n\r\u0020-\u007e\u0085\u00a0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+# What XML 1.0 forbids or discourages, and what a terminal would obey.
+_UNPRINTABLE = re.compile("[^\t\n\r\u0020-\u007e\u00a0-\ud7ff\ue000-\ufdcf\ufdf0-\ufffd\U00010000-\U0010ffff]")
+_BREAKS = str.maketrans({"\x0b": " ", "\x0c": " ", "\x85": " "})
 
 
 def printable(text: str) -> str:
-    """The text with control characters, lone surrogates and non-characters shown as U+FFFD; all else verbatim."""
-    return _UNPRINTABLE.sub("\ufffd", text)
+    """The text without control characters, lone surrogates and non-characters; all else verbatim."""
+    return _UNPRINTABLE.sub("", text.translate(_BREAKS))
 
 
 def json_bytes(value: Any) -> bytes:
-    """Compact JSON; a lone surrogate, which UTF-8 cannot hold, becomes U+FFFD and all else stays verbatim."""
+    """Compact JSON; a lone surrogate, which UTF-8 cannot hold, is left out; all else is verbatim."""
     try:
         return msgspec.json.encode(value)
     except UnicodeEncodeError:
@@ -154,7 +159,7 @@ def json_bytes(value: Any) -> bytes:
 
 def _without_surrogates(value: Any) -> Any:
     if isinstance(value, str):
-        return re.sub("[\ud800-\udfff]", "\ufffd", value)
+        return re.sub("[\ud800-\udfff]", "", value)
     if isinstance(value, dict):
         return {name: _without_surrogates(one) for name, one in value.items()}
     return [_without_surrogates(one) for one in value] if isinstance(value, (list, tuple)) else value
@@ -162,12 +167,23 @@ def _without_surrogates(value: Any) -> Any:
 
 def article_uri(article_id: str) -> str:
     """The article's URI: the same for every revision and in every format."""
-    return "urn:briefwire:article:" + quote(article_id, safe="-._~")
+    return "urn:briefwire:article:" + quote(article_id, safe="", errors="replace").replace("~", "%7E")
+
+
+_AUTHORITY = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://(?:[^/?#@]*@)?(?:\[[0-9A-Fa-f:.]+\])?")
 
 
 def uri(value: str) -> str:
-    """A URL with everything percent-encoded that a URI may not hold; encoded parts stay as they are."""
-    return quote(value.encode("utf-8", "replace"), safe="!#$%&'()*+,/:;=?@[]~-._")
+    """A URL with everything percent-encoded that a URI may not hold; what is encoded already stays as it is."""
+    found = _AUTHORITY.match(value)
+    start = found.group() if found else ""
+    rest, mark, fragment = value[len(start) :].partition("#")
+    return _encoded(start, "[]") + _encoded(rest, "") + mark + _encoded(fragment, "")
+
+
+def _encoded(part: str, more: str) -> str:
+    kept = quote(part.encode("utf-8", "replace"), safe="!$%&'()*+,/:;=?@~-._" + more)
+    return re.sub("%(?![0-9A-Fa-f]{2})", "%25", kept)
 
 
 def web_url(value: str | None) -> str | None:
@@ -180,7 +196,7 @@ def web_url(value: str | None) -> str | None:
 def language_tag(value: str | None) -> str | None:
     """The language as a BCP 47 tag ("en_GB" is "en-GB"); None when it is no such tag."""
     tag = (value or "").strip().replace("_", "-")
-    return tag if re.fullmatch(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*", tag) else None
+    return tag if re.fullmatch(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8})*", tag) else None
 
 
 def stamp(at: dt.datetime) -> str:
@@ -189,8 +205,19 @@ def stamp(at: dt.datetime) -> str:
 
 
 def issued(event: RenderInput) -> dt.datetime:
-    """When the article was published, as far as the page said; else when the event happened."""
-    return event.article.published.at if event.article.published else event.at
+    """When the article was published, as far as the page said; never later than the event, else when it happened."""
+    published = event.article.published
+    return min(published.at, event.at) if published else event.at
+
+
+def newest(events: Sequence[RenderInput]) -> list[RenderInput]:
+    """Of each article its event with the highest position, in the order given: a feed holds an id once."""
+    latest: dict[str, RenderInput] = {}
+    for event in events:
+        known = latest.get(event.article_id)
+        if known is None or known.position < event.position:
+            latest[event.article_id] = event
+    return [event for event in events if latest[event.article_id] is event]
 
 
 def lead_apart(article: Article) -> str | None:
