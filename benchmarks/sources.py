@@ -39,6 +39,8 @@ def main() -> None:
     parser.add_argument("--feeds", type=Path, help="a folder of feeds, read with all its folders")
     parser.add_argument("--show", type=int, default=10, metavar="N", help="disagreements to print (default 10)")
     chosen = parser.parse_args()
+    if chosen.feeds is not None and not chosen.feeds.is_dir():
+        parser.error(f"{chosen.feeds} is no folder")
     sets = {"own": measured(OWN)}
     if chosen.feeds is not None:
         sets["feeds"] = measured(chosen.feeds)
