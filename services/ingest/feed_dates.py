@@ -19,7 +19,7 @@ _FIRST_YEAR: Final = 1900
 
 _HOURS: Final = {
     "UT": 0, "UTC": 0, "GMT": 0, "Z": 0, "WET": 0,
-    "BST": 1, "CET": 1, "MEZ": 1, "WEST": 1, "IST": 1,
+    "BST": 1, "CET": 1, "MEZ": 1, "WEST": 1,
     "CEST": 2, "MESZ": 2, "EET": 2, "SAST": 2,
     "EEST": 3, "MSK": 3, "TRT": 3, "MSD": 4,
     "EDT": -4, "EST": -5, "CDT": -5, "CST": -6, "MDT": -6, "MST": -7, "PDT": -7, "PST": -8,
