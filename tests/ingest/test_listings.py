@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.ingest import listings
+from services.ingest import feeds, listings
 from shared import records
 from shared.errors import Rejected
 
@@ -320,3 +322,18 @@ def test_hostile_pages_are_read_or_refused(body: bytes) -> None:
 def test_the_order_is_the_page_s_and_repeats_are_dropped(order: list[int], repeats: int) -> None:
     body = "".join(drupal(number, HEADLINES[number]) for number in [*order, *order[:repeats]])
     assert urls(listings.parse(page(body), URL)) == [WANTED[number] for number in order]
+
+
+SEED = Path(__file__).parents[3] / "shared" / "seed-site" / "site"
+
+
+@pytest.mark.skipif(not SEED.exists(), reason="the seed site is not beside the checkout")
+def test_the_seed_site_s_section_and_feed_name_the_same_articles() -> None:
+    base = "http://127.0.0.1:8000"
+    section = (SEED / "international-relations" / "index.html").read_bytes()
+    feed = feeds.parse((SEED / "rss.xml").read_bytes().replace(b"{base}", base.encode()), f"{base}/rss.xml", None)
+    listing = listings.parse(section, f"{base}/international-relations")
+    assert urls(listing) == urls(feed)
+    assert [entry.title for entry in listing.entries] == [entry.title for entry in feed.entries]
+    assert [entry.key.split()[0] for entry in feed.entries] == ["9544", "8301"]
+    assert [entry.published_raw for entry in listing.entries] == ["October 02, 2017 11:49", "April 22, 2016 19:45"]
