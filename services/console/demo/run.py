@@ -132,7 +132,7 @@ class Demo:
         hosts = [urls.host_key(self.site.url), urls.host_key(self.partner.url)]
         (self.folder / "briefwire.toml").write_text(
             f"# Made by `briefwire demo`: everything on this machine, everything fast.\n"
-            f"[fetch]\nallow_hosts = {json.dumps(hosts)}\ngap_s = 0.0\npoll_min_s = 1.0\nrevisit_pace = 0.003\n"
+            f"[fetch]\nallow_hosts = {json.dumps(hosts)}\ngap_s = 0.0\npoll_min_s = 1.0\npoll_max_s = 1.0\nrevisit_pace = 0.003\n"
             f"gone_confirm_s = 2.0\n\n[web]\nport = {_free_port()}\n",
             encoding="utf-8",
         )

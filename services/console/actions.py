@@ -1,0 +1,477 @@
+"""What a person may do to the wire: one function an action, a table of them, and one way through: `perform`.
+
+    action name + target -> effect (a sentence, before) -> perform (one transaction with its line in the audit) -> what was done
+
+The web pages and the command line use the same table, so the same words mean the same. Targets are ids: a source's, an
+entry's, an endpoint's, a delivery's, an article's, a host ("news.example"), or a group of the quarantine
+("entry:SOURCE:REASON", "delivery:ENDPOINT:REASON").
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+import msgspec
+from sqlalchemy import Connection
+
+from services.console.accounts import Role
+from services.publish import sign
+from shared import records, vault
+from shared.errors import OperatorError
+from shared.models import Row
+from shared.store import articles, desk, events, installation, intake, lanes, partners
+
+if TYPE_CHECKING:
+    from shared.queue import Work
+
+Kind = Literal["source", "host", "partner", "article", "delivery", "entry", "group"]
+
+AT_ONCE = 1000
+"""How many of a group one action moves; the rest stays and can be moved by doing it again."""
+
+
+class Field(msgspec.Struct, frozen=True):
+    """Something the person has to fill in. kind: text, number, datetime (local to UTC), choice."""
+
+    name: str
+    label: str
+    kind: Literal["text", "number", "datetime"] = "text"
+    hint: str = ""
+
+
+class Subject(NamedTuple):
+    """What an action is about: its name for people, and its row."""
+
+    name: str
+    row: Row
+
+
+class Order(NamedTuple):
+    """One action to carry out. `randomness` are 32 fresh bytes, for actions that make a secret."""
+
+    work: Work
+    subject: Subject
+    fields: Mapping[str, str]
+    reason: str
+    folder: Path
+    randomness: bytes
+
+
+class Done(msgspec.Struct, frozen=True):
+    """What was done, in one sentence; `secret` is to be shown once and kept nowhere."""
+
+    said: str
+    secret: str | None = None
+
+
+class Action(msgspec.Struct, frozen=True):
+    """One entry of the table. `effect` is a sentence with {name} in it; `grave` ones are painted so."""
+
+    name: str
+    title: str
+    kind: Kind
+    effect: str
+    run: Callable[[Order], Done]
+    role: Role = "operator"
+    fields: tuple[Field, ...] = ()
+    needs_reason: bool = False
+    grave: bool = False
+
+
+def subject_of(connection: Connection, kind: Kind, target: str) -> Subject:
+    """What the target names. OperatorError: there is no such thing."""
+    found = _FINDERS[kind](connection, target)
+    if found is None:
+        raise OperatorError(f"There is no {kind} {target[:80]}.", "It may have been removed; go back and look again.")
+    return found
+
+
+def effect(action: Action, subject: Subject) -> str:
+    """What doing it will mean, in one or two sentences."""
+    return action.effect.replace("{name}", subject.name)
+
+
+def perform(action: Action, work: Work, who: str, target: str, *, reason: str = "", fields: Mapping[str, str] | None = None,
+            folder: Path, randomness: bytes) -> Done:  # fmt: skip
+    """Carries the action out and writes who did it into the audit, both in the transaction of `work`.
+
+    Raises:
+        OperatorError: there is no such target, a field or the reason is missing, or its state does not allow it.
+    """
+    if action.needs_reason and not reason.strip():
+        raise OperatorError("A reason is needed: it stands in the audit.", "Write why, in a few words.")
+    subject = subject_of(work.connection, action.kind, target)
+    done = action.run(Order(work, subject, fields or {}, reason.strip()[:500], folder, randomness))
+    installation.audit(work.connection, who, action.name, subject.name, reason.strip()[:500], work.now)
+    return done
+
+
+# Sources and hosts
+
+
+def pause_source(order: Order) -> Done:
+    intake.set_source(order.work.connection, order.subject.row["id"], state="paused")
+    return Done(f"{order.subject.name} is paused.")
+
+
+def resume_source(order: Order) -> Done:
+    row = order.subject.row
+    intake.set_source(order.work.connection, row["id"], state="active", failures=0,
+                      due_at=None if row["kind"] == "push" else order.work.now)  # fmt: skip
+    order.work.ring("source.due", [row["id"]])
+    return Done(f"{order.subject.name} is active and polled now.")
+
+
+def poll_source(order: Order) -> Done:
+    row = order.subject.row
+    if row["state"] != "active" or row["kind"] == "push":
+        raise OperatorError(f"{order.subject.name} is not polled: it is {row['state']}, kind {row['kind']}.", "Resume it first.")
+    intake.set_source(order.work.connection, row["id"], due_at=order.work.now)
+    order.work.ring("source.due", [row["id"]])
+    return Done(f"{order.subject.name} is polled now.")
+
+
+def pause_host(order: Order) -> Done:
+    lanes.pause(order.work.connection, order.subject.row["key"], paused=True)
+    return Done(f"Nothing more is fetched from {order.subject.name}.")
+
+
+def resume_host(order: Order) -> Done:
+    lanes.pause(order.work.connection, order.subject.row["key"], paused=False)
+    desk.open_lane(order.work.connection, order.subject.row["key"])
+    order.work.ring("host.due", [order.subject.row["key"]])
+    return Done(f"{order.subject.name} is fetched from again.")
+
+
+# Partners
+
+
+def pause_partner(order: Order) -> Done:
+    return _set_partner(order, "paused", "Nothing is sent to {name}; its backlog waits.")
+
+
+def resume_partner(order: Order) -> Done:
+    done = _set_partner(order, "active", "{name} is sent its backlog now.")
+    return _ring_partner(order, done)
+
+
+def try_partner(order: Order) -> Done:
+    row = order.subject.row
+    if row["state"] != "active":
+        raise OperatorError(f"{order.subject.name} is {row['state']}.", "Resume it first.")
+    return _ring_partner(order, Done(f"{order.subject.name} is tried now."))
+
+
+def replay_partner(order: Order) -> Done:
+    first, last = _number(order, "first"), _number(order, "last")
+    if last < first:
+        raise OperatorError("The last position is before the first.", "Give them the other way round.")
+    row = order.subject.row
+    n = desk.replay(order.work.connection, row["id"], first, last, order.work.now)
+    order.work.ring("endpoint.due", [lanes.endpoint_lane(row["id"])])
+    return Done(f"{n} deliveries go to {order.subject.name} again, in order, under their old ids.")
+
+
+def rotate_secret(order: Order) -> Done:
+    row = order.subject.row
+    if row["kind"] != "webhook":
+        raise OperatorError(f"{order.subject.name} takes files; nothing is signed for it.", "There is no secret to rotate.")
+    kept = vault.unseal(order.folder, row["secrets"])
+    secret = sign.new_secret(order.randomness)
+    partners.set_endpoint(order.work.connection, row["id"], secrets=vault.seal(order.folder, [secret, *kept[:1]]))
+    return Done(f"{order.subject.name} has a new secret; both it and the one before sign until the next rotation.", secret)
+
+
+def set_concurrency(order: Order) -> Done:
+    n = _number(order, "at_once")
+    if not 1 <= n <= 64:
+        raise OperatorError("Between 1 and 64 may be in flight at once.", "Choose a number in that range.")
+    partners.set_endpoint(order.work.connection, order.subject.row["id"], concurrency=n)
+    return Done(f"At most {n} deliveries to {order.subject.name} are in flight at once.")
+
+
+def _set_partner(order: Order, state: str, said: str) -> Done:
+    row, connection = order.subject.row, order.work.connection
+    partners.set_endpoint(connection, row["id"], state=state, reason=None)
+    lanes.pause(connection, lanes.endpoint_lane(row["id"]), paused=state != "active")
+    return Done(said.replace("{name}", order.subject.name))
+
+
+def _ring_partner(order: Order, done: Done) -> Done:
+    key = lanes.endpoint_lane(order.subject.row["id"])
+    desk.open_lane(order.work.connection, key)
+    order.work.ring("endpoint.due", [key])
+    return done
+
+
+# Articles
+
+
+def withdraw_article(order: Order) -> Done:
+    row, work = order.subject.row, order.work
+    if row["state"] == "withdrawn":
+        raise OperatorError("The article is withdrawn already.", "Nothing is left to do.")
+    articles.set_article(work.connection, row["id"], state="withdrawn", reason="desk")
+    work.log(_event(work, "article.withdrawn", row))
+    return Done("The article is withdrawn; every partner that has it, or may have it, is told first of all.")
+
+
+def hold_article(order: Order) -> Done:
+    row, connection = order.subject.row, order.work.connection
+    articles.set_article(connection, row["id"], held=True)
+    n = desk.hold_back(connection, row["id"])
+    return Done(f"The article is held; {n} deliveries wait for its release.")
+
+
+def release_article(order: Order) -> Done:
+    row, work = order.subject.row, order.work
+    articles.set_article(work.connection, row["id"], held=False, embargo_until=None)
+    awake = desk.let_go(work.connection, row["id"], work.now)
+    work.ring("endpoint.due", awake)
+    return Done(f"The article is released; {len(awake)} partners are sent what waited.")
+
+
+def embargo_article(order: Order) -> Done:
+    row, work = order.subject.row, order.work
+    until = _instant(order, "until")
+    if until <= work.now:
+        raise OperatorError("That instant has passed.", "Choose one in the future, or release the article.")
+    articles.set_article(work.connection, row["id"], embargo_until=until)
+    n = desk.hold_back(work.connection, row["id"])
+    return Done(f"The article goes out at {until:%Y-%m-%d %H:%M} UTC; {n} deliveries wait for it.")
+
+
+def lift_embargoes(work: Work) -> int:
+    """Releases every article whose embargo has ended and that is not held besides. Returns how many."""
+    ended = desk.ended_embargoes(work.connection, work.now)
+    for row in ended:
+        articles.set_article(work.connection, row["id"], embargo_until=None)
+        if not row["held"]:
+            work.ring("endpoint.due", desk.let_go(work.connection, row["id"], work.now))
+    return len(ended)
+
+
+def recategorise_article(order: Order) -> Done:
+    row, work = order.subject.row, order.work
+    section = order.fields.get("section", "").strip()[:120]
+    found = articles.revision(work.connection, row["id"], row["revision"])
+    if not section or found is None:
+        raise OperatorError("A section is needed.", "Write its name as it is to stand.")
+    article, notes = found
+    mine = records.Category(f"section:{article.source}", section, section, "person", "1", 1.0)
+    others = tuple(c for c in notes.categories if c.method != "person" and (c.scheme, c.code) != (mine.scheme, mine.code))
+    desk.set_persons_category(work.connection, row["id"], mine)
+    articles.annotate(work.connection, article, msgspec.structs.replace(notes, categories=(mine, *others)))
+    if row["state"] == "usable":
+        work.log(_event(work, "article.updated", row))
+    return Done(f"The article is filed under {section}; partners that have it get an update.")
+
+
+def merge_story(order: Order) -> Done:
+    row, work = order.subject.row, order.work
+    into = articles.get(work.connection, order.fields.get("into", "").strip())
+    if into is None or into["id"] == row["id"]:
+        raise OperatorError("There is no other article with that id.", "Copy it from that article's page.")
+    story = into["story_id"] or into["id"]
+    n = desk.merge_stories(work.connection, row, story, into["id"])
+    return Done(f"{n} articles now belong to one story with {into['headline'][:80]}.")
+
+
+def split_story(order: Order) -> Done:
+    articles.set_article(order.work.connection, order.subject.row["id"], story_id=None)
+    return Done("The article stands alone now.")
+
+
+def _event(work: Work, kind: str, row: Row) -> events.NewEvent:
+    past = [e for e in events.of_article(work.connection, row["id"]) if e.kind == kind and e.revision == row["revision"]]
+    occurrence = max((e.occurrence for e in past), default=-1) + 1
+    return events.NewEvent(kind, row["id"], row["revision"], row["backfill"], occurrence)
+
+
+# Deliveries and the quarantine
+
+
+def retry_delivery(order: Order) -> Done:
+    row, work = order.subject.row, order.work
+    if row["state"] == "held":
+        raise OperatorError("The article is held or under embargo.", "Release it on its page.")
+    state = desk.redeliver(work.connection, row, work.now)
+    if state == "superseded":
+        return Done(f"{row['partner']} has a newer revision already, so this one is superseded.")
+    desk.open_lane(work.connection, lanes.endpoint_lane(row["endpoint_id"]))
+    work.ring("endpoint.due", [lanes.endpoint_lane(row["endpoint_id"])])
+    return Done(f"It goes to {row['partner']} now, under its old id.")
+
+
+def drop_delivery(order: Order) -> Done:
+    _in_quarantine(desk.drop_delivery(order.work.connection, order.subject.row["id"]))
+    return Done(f"Dropped: {order.subject.row['partner']} will not get this event.")
+
+
+def retry_entry(order: Order) -> Done:
+    row, work = order.subject.row, order.work
+    if not (row["page_id"] or row["host"]):
+        raise OperatorError("The entry has no link to a page, so there is nothing to try.", "Drop it, with a reason.")
+    _in_quarantine(desk.retry_entry(work.connection, row, work.now))
+    _ring_entry(work, row)
+    return Done("The entry is tried again now.")
+
+
+def drop_entry(order: Order) -> Done:
+    _in_quarantine(desk.drop_entry(order.work.connection, order.subject.row["id"], order.reason))
+    return Done("Dropped: the entry counts as gone.")
+
+
+def retry_group(order: Order) -> Done:
+    work, rows = order.work, order.subject.row["rows"]
+    if order.subject.row["kind"] == "entry":
+        moved = [row for row in rows if desk.retry_entry(work.connection, row, work.now)]
+        for row in moved:
+            _ring_entry(work, row)
+        return Done(f"{len(moved)} entries are tried again now.")
+    for row in rows:
+        desk.redeliver(work.connection, row, work.now)
+        work.ring("endpoint.due", [lanes.endpoint_lane(row["endpoint_id"])])
+    return Done(f"{len(rows)} deliveries are tried again now.")
+
+
+def drop_group(order: Order) -> Done:
+    connection, rows = order.work.connection, order.subject.row["rows"]
+    if order.subject.row["kind"] == "entry":
+        n = sum(desk.drop_entry(connection, row["id"], order.reason) for row in rows)
+    else:
+        n = sum(desk.drop_delivery(connection, row["id"]) for row in rows)
+    return Done(f"{n} dropped.")
+
+
+def _ring_entry(work: Work, row: Row) -> None:
+    if row["page_id"]:
+        work.ring("page.fetched", [row["id"]])
+    else:
+        work.ring("host.due", [lanes.host_lane(row["host"])])
+
+
+def _in_quarantine(changed: bool) -> None:
+    if not changed:
+        raise OperatorError("It is not in quarantine any more.", "Somebody was faster; look again.")
+
+
+# Fields
+
+
+def _number(order: Order, name: str) -> int:
+    text = order.fields.get(name, "").strip()
+    if not (text.isascii() and text.isdigit() and len(text) < 16):
+        raise OperatorError(f"{name.replace('_', ' ').capitalize()} must be a whole number.", "Correct it and try again.")
+    return int(text)
+
+
+def _instant(order: Order, name: str) -> dt.datetime:
+    try:
+        at = dt.datetime.fromisoformat(order.fields.get(name, "").strip())
+    except ValueError:
+        raise OperatorError("That is not a date and time.", "Write it as 2030-12-31 18:00, in UTC.") from None
+    return at.replace(tzinfo=dt.UTC) if at.tzinfo is None else at.astimezone(dt.UTC)
+
+
+# Targets
+
+
+def _source(connection: Connection, target: str) -> Subject | None:
+    row = desk.source(connection, int(target)) if _is_id(target) else None
+    return Subject(f"source {row['name']}", row) if row and row["state"] != "removed" else None
+
+
+def _host(connection: Connection, target: str) -> Subject | None:
+    row = lanes.get(connection, lanes.host_lane(target))
+    return Subject(f"host {target}", row) if row else None
+
+
+def _partner(connection: Connection, target: str) -> Subject | None:
+    row = partners.endpoint(connection, int(target)) if _is_id(target) else None
+    return Subject(f"partner {row['partner']}", row) if row and row["state"] != "removed" else None
+
+
+def _article(connection: Connection, target: str) -> Subject | None:
+    row = articles.get(connection, target)
+    return Subject(f"article {row['id']}", row) if row else None
+
+
+def _delivery(connection: Connection, target: str) -> Subject | None:
+    row = desk.delivery(connection, int(target)) if _is_id(target) else None
+    return Subject(f"delivery {row['webhook_id']} to {row['partner']}", row) if row else None
+
+
+def _entry(connection: Connection, target: str) -> Subject | None:
+    row = desk.entry(connection, int(target)) if _is_id(target) else None
+    return Subject(f"entry {row['id']} of {row['source']}", row) if row else None
+
+
+def _group(connection: Connection, target: str) -> Subject | None:
+    kind, _, rest = target.partition(":")
+    owner, _, reason = rest.partition(":")
+    if kind not in ("entry", "delivery") or not _is_id(owner):
+        return None
+    find = desk.quarantined_entries if kind == "entry" else desk.quarantined_deliveries
+    rows = find(connection, int(owner), reason or None, AT_ONCE)
+    noun = ("entry" if len(rows) == 1 else "entries") if kind == "entry" else "delivery" if len(rows) == 1 else "deliveries"
+    return Subject(f"{len(rows)} {noun} in quarantine under {reason or 'no reason'}", {"kind": kind, "rows": rows}) if rows else None
+
+
+def _is_id(target: str) -> bool:
+    return target.isascii() and target.isdigit() and len(target) < 19
+
+
+_FINDERS: dict[Kind, Callable[[Connection, str], Subject | None]] = {
+    "source": _source, "host": _host, "partner": _partner, "article": _article, "delivery": _delivery, "entry": _entry,
+    "group": _group,
+}  # fmt: skip
+
+ACTIONS: dict[str, Action] = {action.name: action for action in (
+    Action("pause-source", "Pause", "source", "{name} is not polled until somebody resumes it. What it brought goes on its way.",
+           pause_source),
+    Action("resume-source", "Resume", "source", "{name} is polled at once, then in its own rhythm.", resume_source),
+    Action("poll-source", "Poll now", "source", "{name} is polled at once; its rhythm stays as it is.", poll_source),
+    Action("pause-host", "Pause", "host", "No page is fetched from {name} until somebody resumes it. Its entries wait.", pause_host),
+    Action("resume-host", "Resume", "host", "Pages are fetched from {name} again, politely, whatever it answered before.", resume_host),
+    Action("pause-partner", "Pause", "partner", "Nothing is sent to {name} until somebody resumes it. Its backlog waits, in order.",
+           pause_partner),
+    Action("resume-partner", "Resume", "partner", "{name} is sent its backlog at once, in order; its breaker is closed.",
+           resume_partner),
+    Action("try-partner", "Try now", "partner", "{name} is tried at once, without waiting for its breaker or its pause to end.",
+           try_partner),
+    Action("replay-partner", "Replay", "partner",
+           "Everything at these positions goes to {name} again, in order, under the same ids: a partner that keeps ids sees no "
+           "doubles.", replay_partner, fields=(Field("first", "From position", "number"), Field("last", "To position", "number"))),
+    Action("rotate-secret", "Rotate secret", "partner",
+           "{name} gets a new signing secret, shown once. Until the next rotation every request carries two signatures, by the new "
+           "secret and by the one before.", rotate_secret, role="admin", needs_reason=True, grave=True),
+    Action("set-concurrency", "Set concurrency", "partner", "So many deliveries to {name} may be in flight at once.", set_concurrency,
+           fields=(Field("at_once", "At once", "number", "1 to 64"),)),
+    Action("withdraw-article", "Withdraw", "article",
+           "Every partner that has {name}, or may have it, is told that it is withdrawn, before anything else. What was not sent yet "
+           "is not sent any more.", withdraw_article, needs_reason=True, grave=True),
+    Action("hold-article", "Hold", "article", "{name} goes nowhere until somebody releases it. What partners have stays with them.",
+           hold_article, needs_reason=True),
+    Action("release-article", "Release", "article", "Everything that waited of {name} goes out now; an embargo ends.",
+           release_article),
+    Action("embargo-article", "Embargo", "article", "{name} goes nowhere before that instant, then goes out by itself.",
+           embargo_article, fields=(Field("until", "Until (UTC)", "datetime", "2030-12-31 18:00"),)),
+    Action("recategorise-article", "File elsewhere", "article",
+           "{name} is filed under this section by your word, above any other; partners that have it get an update.",
+           recategorise_article, fields=(Field("section", "Section"),)),
+    Action("merge-story", "Merge stories", "article", "{name} and all of its story join the story of the other article.", merge_story,
+           fields=(Field("into", "Id of the other article"),)),
+    Action("split-story", "Take out of story", "article", "{name} leaves its story and stands alone.", split_story),
+    Action("retry-delivery", "Send again", "delivery", "{name} is sent now, under the same id, and counted from its first attempt.",
+           retry_delivery),
+    Action("drop-delivery", "Drop", "delivery", "{name} is given up: the partner will not get this event.", drop_delivery,
+           needs_reason=True, grave=True),
+    Action("retry-entry", "Retry", "entry", "{name} is taken up again where it stopped.", retry_entry),
+    Action("drop-entry", "Drop", "entry", "{name} is given up and counts as gone.", drop_entry, needs_reason=True, grave=True),
+    Action("retry-group", "Retry all", "group", "{name} are taken up again where they stopped.", retry_group),
+    Action("drop-group", "Drop all", "group", "{name} are given up.", drop_group, needs_reason=True, grave=True),
+)}  # fmt: skip
