@@ -306,6 +306,7 @@ _TOKEN = re.compile(
     r"""|(?P<word>[^\W\d]\w*)|(?P<sign>!=|<=|>=|[=<>(),])""",
     re.DOTALL,
 )
+_SPACE = re.compile(r"\s*")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _RESERVED = frozenset({"and", "or", "not", "in", "contains", "under", "is", "known", "unknown", "true", "false"})
 
@@ -332,7 +333,7 @@ def _tokens(source: str) -> list[_Token]:
     tokens: list[_Token] = []
     at = 0
     while True:
-        at += len(source[at:]) - len(source[at:].lstrip())
+        at = _SPACE.match(source, at).end()  # type: ignore[union-attr]  # it matches nothing as well
         if at >= len(source):
             return [*tokens, _Token("end", "", len(source) + 1)]
         found = _TOKEN.match(source, at)

@@ -121,6 +121,14 @@ def test_marks_as_html_and_markdown() -> None:
     ).body.decode()
 
 
+@pytest.mark.parametrize("name", ["html", "markdown"])
+def test_a_paragraph_with_tens_of_thousands_of_marks_is_rendered(name: str) -> None:
+    text = "Жabc " * 20_000
+    marks = tuple(Mark(at, at + 7, KINDS[at % len(KINDS)], "https://a.example/") for at in range(0, 99_990, 5))
+    body = render(name, event(blocks=(Paragraph(text, marks),), lead=None)).body.decode()
+    assert body.count("Ж") == 20_000
+
+
 def test_a_link_that_would_run_a_script_is_words_only() -> None:
     body = event(blocks=(Paragraph("Click here", (Mark(6, 10, "link", "javascript:alert(1)"),)),), lead=None)
     assert "<p>Click here</p>" in render("html", body).body.decode()

@@ -31,8 +31,12 @@ def steps(text: str, marks: tuple[Mark, ...]) -> Iterator[Step]:
     kept = sound(text, marks)
     edges = sorted({0, len(text), *(mark.start for mark in kept), *(mark.end for mark in kept)})
     stack: list[Mark] = []
+    begun = 0
     for start, end in pairwise(edges):
-        wanted = [mark for mark in kept if mark.start <= start and end <= mark.end]
+        wanted = [mark for mark in stack if mark.end > start]
+        while begun < len(kept) and kept[begun].start <= start:
+            wanted.append(kept[begun])
+            begun += 1
         common = 0
         while common < min(len(stack), len(wanted)) and stack[common] == wanted[common]:
             common += 1
@@ -45,17 +49,19 @@ def steps(text: str, marks: tuple[Mark, ...]) -> Iterator[Step]:
 
 def sound(text: str, marks: tuple[Mark, ...]) -> list[Mark]:
     """The marks within the text, clipped and in order; those of a kind that overlap are joined, links cut apart."""
-    kept: list[Mark] = []
     clipped = {Mark(max(mark.start, 0), min(mark.end, len(text)), mark.kind, mark.href) for mark in marks}
-    for mark in sorted(clipped, key=_order):
-        same = max((one for one in kept if one.kind == mark.kind), key=lambda one: one.end, default=None)
-        if same and mark.kind == "link":
-            mark = Mark(max(mark.start, same.end), mark.end, mark.kind, mark.href)
-        elif same and mark.start < same.end:
-            kept.remove(same)
-            mark = Mark(same.start, max(same.end, mark.end), mark.kind)
-        if mark.start < mark.end:
+    last: dict[str, int] = {}  # of each kind the place in `kept` of the one that reaches furthest so far
+    kept: list[Mark] = []
+    for mark in sorted((mark for mark in clipped if mark.start < mark.end), key=_order):
+        before = kept[last[mark.kind]] if mark.kind in last else None
+        if before is None or mark.start >= before.end:
+            last[mark.kind] = len(kept)
             kept.append(mark)
+        elif mark.end > before.end and mark.kind != "link":
+            kept[last[mark.kind]] = Mark(before.start, mark.end, mark.kind)
+        elif mark.end > before.end:
+            last[mark.kind] = len(kept)
+            kept.append(Mark(before.end, mark.end, mark.kind, mark.href))
     return sorted(kept, key=_order)
 
 

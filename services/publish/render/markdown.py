@@ -6,6 +6,7 @@ Words are escaped so that none of them turns into markup, whatever they start wi
 from __future__ import annotations
 
 import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from html import escape
 
@@ -177,28 +178,22 @@ def _link(url: str | None, words: str) -> str:
 
 
 def _marked(text: str, marks: tuple[Mark, ...], *, one_line: bool = False) -> str:
-    kept = sound(text, marks)
+    edges = sorted(edge for mark in sound(text, marks) for edge in (mark.start, mark.end))
     out = []
     for step in steps(text, marks):
         if step.mark is None:
             out.append(_escaped(step.words))
         else:
-            out.append(_sign(step.mark, step.kind == "open", _plain_signs(step.mark, text, kept)))
+            out.append(_sign(step.mark, step.kind == "open", _plain_signs(step.mark, text, edges)))
     return _laid_out("".join(out), one_line=one_line)
 
 
-def _plain_signs(mark: Mark, text: str, marks: list[Mark]) -> bool:
-    """Whether * and ** are sure to be read as meant: whole words, apart from every other mark's edges."""
-    inner, before, after = text[mark.start : mark.end], text[: mark.start][-1:], text[mark.end :][:1]
-    others = [one for one in marks if one != mark]
-    apart = all(
-        (one.end < mark.start or mark.end < one.start)
-        or (one.start < mark.start and mark.end < one.end)
-        or (mark.start < one.start and one.end < mark.end)
-        for one in others
-    )
+def _plain_signs(mark: Mark, text: str, edges: list[int]) -> bool:
+    """Whether * and ** are sure to be read as meant: round whole words, with no other mark's edge within or beside."""
+    inner, before, after = text[mark.start : mark.end], text[mark.start - 1 : mark.start], text[mark.end : mark.end + 1]
+    alone = bisect_right(edges, mark.end) - bisect_left(edges, mark.start) == 2
     whole = inner[0].isalnum() and inner[-1].isalnum() and (not before or before.isspace())
-    return apart and whole and "\n" not in inner and (not after or after.isspace() or after in ".,;:")
+    return alone and whole and "\n" not in inner and (not after or after.isspace() or after in ".,;:")
 
 
 def _sign(mark: Mark, opening: bool, plain: bool) -> str:
