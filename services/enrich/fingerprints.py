@@ -55,9 +55,10 @@ def word_hash(word: str) -> int:
     return int.from_bytes(hashlib.blake2b(word.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
 
 
+@functools.lru_cache(maxsize=50_000)
 def term_hash(term: str) -> int:
-    """63 bits of a term, never 0: its key in the postings."""
-    return (word_hash(term) >> 1) or 1
+    """32 bits of a term, never 0: its key in profiles and postings."""
+    return (word_hash(term) >> 32) or 1
 
 
 def bottom(text_or_hashes: str | Hashes, k: int = 32) -> tuple[int, ...]:

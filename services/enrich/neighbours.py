@@ -9,7 +9,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -105,7 +105,10 @@ def link_many(connection: Connection, batch: Sequence[Prepared], search: Search 
         doc: Read(prepared.article_id, prepared.day, profile)
         for doc, prepared, profile in zip(docs, batch, profiles, strict=True)
     }
-    return [Linked(doc, neighbours(connection, doc, seen, counts, search)) for doc in docs]
+    return [
+        Linked(doc, neighbours(connection, doc, similarity.printed_terms(prepared.signature), seen, counts, search))
+        for doc, prepared in zip(docs, batch, strict=True)
+    ]
 
 
 def unlink(connection: Connection, article_id: str) -> bool:
@@ -132,20 +135,39 @@ def weighed(prepared: Prepared, counts: Frequencies) -> Profile:
 
 
 def neighbours(
-    connection: Connection, doc: int, seen: dict[int, Read], counts: Frequencies, search: Search = USUAL
+    connection: Connection,
+    doc: int,
+    printed: Mapping[int, str],
+    seen: dict[int, Read],
+    counts: Frequencies,
+    search: Search = USUAL,
 ) -> tuple[Neighbour, ...]:
-    """The judged neighbours of an article of `seen`; `seen` keeps what is read for the next article of the batch."""
+    """The neighbours of an article of `seen`, best first; `seen` keeps what is read for the next article of the batch."""
+    judged = judge_all(connection, doc, printed, seen, counts, search)
+    return tuple(sorted(_neighbours(seen[doc], judged, search), key=_rank))
+
+
+def judge_all(
+    connection: Connection,
+    doc: int,
+    printed: Mapping[int, str],
+    seen: dict[int, Read],
+    counts: Frequencies,
+    search: Search = USUAL,
+) -> list[tuple[Read, Judgement]]:
+    """Every candidate with its judgement, those without a relation too."""
     own = seen[doc]
     others = candidates(connection, own, counts, search) - {doc}
     for known in similar.profiles(connection, others - seen.keys()):
         seen[known.doc] = Read(known.article_id, known.day, similarity.from_bytes(known.profile))
-    judged = [(seen[other], similarity.judge(own.profile, seen[other].profile)) for other in others if other in seen]
-    return tuple(sorted(_neighbours(own, judged, search), key=_rank))
+    found = [seen[other] for other in sorted(others) if other in seen]
+    judged = similarity.compare(own.profile, [other.profile for other in found], printed)
+    return list(zip(found, judged, strict=True))
 
 
 def candidates(connection: Connection, own: Read, counts: Frequencies, search: Search = USUAL) -> set[int]:
     """The numbers of the articles worth judging: near in time by wording and by terms, further away by terms."""
-    terms = postings(own.profile)
+    terms = similarity.salient(own.profile, SALIENT)
     since, until = own.day - search.window_days, own.day + search.window_days
     found = similar.candidates_by_fp(connection, sketch(own.profile), since, until)
     share = min(1.0, (2 * search.window_days + 1) / (counts.last_day - counts.first_day + 1))
@@ -155,11 +177,6 @@ def candidates(connection: Connection, own: Read, counts: Frequencies, search: S
         far = similar.affordable(terms, counts.by_term, 1.0, postings=search.postings)
         found += similar.candidates_by_terms(connection, far, limit=search.far)
     return {one.doc for one in found}
-
-
-def postings(profile: Profile) -> dict[int, float]:
-    """The hashes and weights of the profile's salient terms."""
-    return {fingerprints.term_hash(term): weight for term, weight in similarity.salient(profile, SALIENT)}
 
 
 def sketch(profile: Profile) -> list[int]:
@@ -197,7 +214,7 @@ def _posted(prepared: Prepared, profile: Profile) -> similar.Posted:
     return similar.Posted(
         article_id=prepared.article_id,
         day=prepared.day,
-        terms=postings(profile),
+        terms=similarity.salient(profile, SALIENT),
         hashes=sketch(profile),
         profile=similarity.to_bytes(profile),
         counted=tuple(prepared.hashes.values()),
@@ -207,4 +224,4 @@ def _posted(prepared: Prepared, profile: Profile) -> similar.Posted:
 def _keys(old: similar.Known) -> tuple[list[int], list[int]]:
     """The keys of an indexed article's postings and fingerprints: they follow from its profile."""
     profile = similarity.from_bytes(old.profile)
-    return list(postings(profile)), sketch(profile)
+    return list(similarity.salient(profile, SALIENT)), sketch(profile)

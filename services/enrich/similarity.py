@@ -3,10 +3,11 @@
     signature   headline and text -> terms with their salience, names, numbers (knows no other article)
     weigh       signature and document frequencies -> Profile: a unit vector of terms, shingles; what the store keeps
     salient     the few terms of a profile that its postings hold
-    judge       two profiles -> Judgement with reasons
+    compare     a profile and its candidates -> a Judgement each, with reasons
 
-The score of two profiles is the cosine of their weights. Names and numbers count more than other words, the beginning
-of an article more than its end. Judging is symmetric.
+Names and numbers count more than other words, the beginning of an article more than its end. Whether two articles tell
+the same story is a logistic judgement over how much of their names, numbers and words they share, against how close
+each is to its own nearest neighbours: in a dense field (weekly briefs of one desk) more is needed than in an empty one.
 """
 
 from __future__ import annotations
@@ -15,10 +16,12 @@ import functools
 import importlib.resources
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import msgspec
+import numpy as np
+import numpy.typing as npt
 
 from services.enrich import fingerprints
 from services.enrich.words import Word, words
@@ -26,22 +29,31 @@ from services.enrich.words import Word, words
 METHOD, VERSION = "terms", "1"
 
 Relation = Literal["duplicate", "same_story", "related"]
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+WORD, NAME, PAIR, NUMBER = 0, 1, 2, 3
+"""Kinds of terms; a pair is two names in a row."""
 
 _LEAD, _LEAD_WORDS = 2.0, 40.0
 """A word at the very beginning counts 1 + _LEAD times; the extra falls off over about _LEAD_WORDS words."""
-_NAME, _NUMBER, _PAIR = 1.5, 1.5, 0.7
-"""Factors of names and numbers, and of two names in a row, against other words."""
+_FACTOR = {WORD: 1.0, NAME: 1.5, PAIR: 1.5, NUMBER: 1.5}
+_PAIR_SHARE = 0.7
+"""A pair of names counts this much of what its words count, on top of them."""
 _SCALE = 65535
-PRIOR = 1000
-"""The table of common words counts as much as this many articles; the store's own counts soon outweigh it."""
+_TABLE_WEIGHT = 2
+"""A table of common words counts as this many articles a word: a longer table knows more. The store's own counts add up."""
 _RARE = 0.0005
 """Share of articles that a word missing from the table is taken to occur in."""
+_FLOOR = 0.003
+"""Added to every share: of two rare words the rarer is hardly more telling, and scores mean the same in a large store."""
 
 
 class Signature(msgspec.Struct, frozen=True):
-    """What one text says of itself. `terms` maps a term to its salience; `size` counts words."""
+    """What one text says of itself. `terms` maps a term to its salience, `kinds` to its kind; `size` counts words."""
 
     terms: dict[str, float]
+    kinds: dict[str, int]
     names: tuple[str, ...]
     numbers: tuple[str, ...]
     size: int
@@ -49,51 +61,73 @@ class Signature(msgspec.Struct, frozen=True):
 
 
 class Profile(msgspec.Struct, frozen=True, array_like=True):
-    """A weighed signature: what the store keeps of an article for comparing.
+    """A weighed signature: what the store keeps of an article for comparing. All arrays are little-endian.
 
-    `weights` are parts of a unit vector in 1/65535; `shingles` are the upper 32 bits of the sorted shingle hashes.
+    `terms` are 32-bit hashes in ascending order, `weights` their parts of a unit vector in 1/65535 (16 bits), `kinds` one
+    byte each; `shingles` the upper 32 bits of the sorted shingle hashes.
     """
 
-    weights: dict[str, int]
-    names: tuple[str, ...]
-    numbers: tuple[str, ...]
+    terms: bytes
+    weights: bytes
+    kinds: bytes
     size: int
     shingles: bytes
 
 
 class Judgement(NamedTuple):
-    """`score` is the cosine, for a duplicate the containment, 0 to 1; `reasons` name what both share."""
+    """How two articles belong together.
+
+    `score` is the chance that they tell the same story (0 to 1), for a duplicate the share of wording in common;
+    `cosine` their likeness; `reasons` name what both share.
+    """
 
     relation: Relation | None
     score: float
+    cosine: float
     reasons: tuple[str, ...]
 
 
-class Thresholds(msgspec.Struct, frozen=True):
-    """From which score on two articles belong together."""
+class Rule(msgspec.Struct, frozen=True):
+    """The learnt judgement on one story: `bias` and the factors of each measure."""
 
-    same_story: float = 0.21
-    related: float = 0.12
+    bias: float
+    cosine: float
+    root: float
+    names: float
+    words: float
+    numbers: float
+    density: float
 
 
-class Containment(msgspec.Struct, frozen=True):
-    """When shared wording makes a duplicate: measured on edited and on templated wire copy."""
+class Limits(msgspec.Struct, frozen=True):
+    """From where on two articles belong together. Cosines, but for `same_story`, which is a chance."""
+
+    same_story: float = 0.5
+    least: float = 0.12
+    """No chance counts below this cosine."""
+    related: float = 0.16
+    crowd: int = 5
+    """How many nearest neighbours tell how dense the field is, each taken as at least `empty`."""
+    empty: float = 0.2
+
+
+class Wording(msgspec.Struct, frozen=True):
+    """When shared wording makes a duplicate."""
 
     certain: float = 0.6
     possible: float = 0.3
     long: int = 60
     shared: int = 25
     agree: float = 0.6
-    """How much of the shorter text's names and of its numbers must stand in the other one."""
+    """How much of the smaller side's names and of its numbers must stand in the other one."""
 
 
-LIMITS, RULE = Thresholds(), Containment()
+LIMITS, WORDING = Limits(), Wording()
 
 
 def signature(headline: str, text: str, language: str | None = None) -> Signature:
     """The terms, names and numbers of an article. An empty article has none; nothing is raised."""
-    body = words(text)
-    top = words(headline)
+    body, top = words(text), words(headline)
     found = top + body
     names = _capitalised(body, top)
     salience: dict[str, float] = {}
@@ -103,10 +137,11 @@ def signature(headline: str, text: str, language: str | None = None) -> Signatur
         salience[word.norm] = salience.get(word.norm, 0.0) + worth
         if last is not None and word.joined and word.norm in names and last.norm in names:
             pair = f"{last.norm} {word.norm}"
-            salience[pair] = salience.get(pair, 0.0) + worth * _PAIR
+            salience[pair] = salience.get(pair, 0.0) + worth * _PAIR_SHARE
         last = word
-    terms = {term: _damped(count) * _factor(term, names) for term, count in salience.items()}
-    return Signature(terms, _printed(found, names), _numbers(found), len(found), language)
+    kinds = {term: _kind(term, names) for term in salience}
+    terms = {term: _damped(count) * _FACTOR[kinds[term]] for term, count in salience.items()}
+    return Signature(terms, kinds, _printed(found, names), _numbers(found), len(found), language)
 
 
 def weigh(sig: Signature, frequency: Mapping[str, int], total: int, hashes: fingerprints.Hashes) -> Profile:
@@ -118,43 +153,53 @@ def weigh(sig: Signature, frequency: Mapping[str, int], total: int, hashes: fing
         hashes: the article's shingles.
     """
     common = _common(sig.language)
-    raw = {term: worth * _rarity(term, common, frequency, total) for term, worth in sig.terms.items()}
-    norm = math.sqrt(sum(weight * weight for weight in raw.values())) or 1.0
-    scaled = {term: round(_SCALE * weight / norm) for term, weight in raw.items()}
-    return Profile(
-        {t: w for t, w in scaled.items() if w > 0}, sig.names, sig.numbers, sig.size, fingerprints.pack(hashes)
-    )
+    prior = _TABLE_WEIGHT * len(common)
+    weight = np.zeros(len(sig.terms))
+    for place, (term, worth) in enumerate(sig.terms.items()):
+        seen = frequency.get(term, 0) + prior * common.get(term, _RARE)
+        weight[place] = worth * math.log1p(1.0 / (seen / (total + prior + 1) + _FLOOR))
+    scaled = np.rint(_SCALE * weight / (np.linalg.norm(weight) or 1.0)).astype("<u2")
+    terms = np.fromiter(map(fingerprints.term_hash, sig.terms), dtype="<u4", count=len(sig.terms))
+    kinds = np.fromiter(sig.kinds.values(), dtype="u1", count=len(sig.terms))
+    order = np.argsort(terms, kind="stable")
+    parts = (terms[order].tobytes(), scaled[order].tobytes(), kinds[order].tobytes())
+    return Profile(*parts, sig.size, fingerprints.pack(hashes))
 
 
-def salient(profile: Profile, most: int = 40) -> tuple[tuple[str, float], ...]:
-    """The terms with the greatest weight, greatest first: the article's postings. Ties go by the alphabet."""
-    ranked = sorted(profile.weights.items(), key=lambda pair: (-pair[1], pair[0]))[:most]
-    return tuple((term, weight / _SCALE) for term, weight in ranked)
+def salient(profile: Profile, most: int = 40) -> dict[int, float]:
+    """The terms (hashes) with the greatest weight: the article's postings."""
+    terms, weights = np.frombuffer(profile.terms, "<u4"), np.frombuffer(profile.weights, "<u2")
+    order = np.lexsort((terms, -weights.astype(np.int64)))[:most]
+    return dict(zip(terms[order].tolist(), (weights[order] / _SCALE).tolist(), strict=True))
 
 
-def cosine(a: Profile, b: Profile) -> float:
-    """0 (nothing shared) to 1; symmetric."""
-    few, many = (a.weights, b.weights) if len(a.weights) <= len(b.weights) else (b.weights, a.weights)
-    total = sum(weight * many[term] for term, weight in few.items() if term in many)
-    return min(total / (_SCALE * _SCALE), 1.0)
+def judge(a: Profile, b: Profile, printed: Mapping[int, str] | None = None) -> Judgement:
+    """How two articles belong together when nothing else is known; their order makes no difference to the score."""
+    return compare(a, [b], printed or {})[0]
 
 
-def judge(a: Profile, b: Profile, limits: Thresholds = LIMITS, rule: Containment = RULE) -> Judgement:
-    """How the two belong together. The order of the two makes no difference."""
-    score = cosine(a, b)
-    if score < limits.related:
-        return Judgement(None, score, ())
-    contained = duplicate(a, b, rule)
-    if contained is not None:
-        return Judgement("duplicate", contained, (f"{contained:.0%} of the wording", *reasons(a, b)))
-    shared = reasons(a, b)
-    if score >= limits.same_story:
-        return Judgement("same_story", score, shared)
-    return Judgement("related", score, shared)
+def compare(
+    own: Profile,
+    others: Sequence[Profile],
+    printed: Mapping[int, str],
+    limits: Limits = LIMITS,
+    wording: Wording = WORDING,
+) -> list[Judgement]:
+    """How an article belongs together with each of its candidates.
+
+    Args:
+        own: the article.
+        others: its candidates; they are each other's measure of how dense the field is.
+        printed: the article's own terms by hash, for the reasons.
+    """
+    if not others:
+        return []
+    measures = _measures(own, others, limits)
+    return [_judgement(own, other, row, printed, limits, wording) for other, row in zip(others, measures, strict=True)]
 
 
-def duplicate(a: Profile, b: Profile, rule: Containment = RULE) -> float | None:
-    """The containment where the wording makes the two one text, else None.
+def duplicate(a: Profile, b: Profile, rule: Wording = WORDING) -> float | None:
+    """The share of wording in common where that makes the two one text, else None.
 
     Templated copy ("Weekly prices, week 12") shares its wording and differs in names and numbers: those must agree.
     """
@@ -165,28 +210,29 @@ def duplicate(a: Profile, b: Profile, rule: Containment = RULE) -> float | None:
         return None
     sure = contained >= rule.certain and shorter >= rule.long and contained * shorter >= rule.shared
     needed = rule.agree / 2 if sure else rule.agree
-    agree = agreement(a.numbers, b.numbers) >= needed and agreement(a.names, b.names) >= needed
+    agree = _agreement(a, b, (NAME,)) >= needed and _agreement(a, b, (NUMBER,)) >= needed
     return contained if agree else None
 
 
-def agreement(a: tuple[str, ...], b: tuple[str, ...]) -> float:
-    """The share of the smaller set that stands in the other: 1 where one is empty."""
-    few, many = sorted((set(a), set(b)), key=len)
-    return len(few & many) / len(few) if few else 1.0
-
-
-def reasons(a: Profile, b: Profile, most: int = 8) -> tuple[str, ...]:
+def reasons(own: Profile, other: Profile, printed: Mapping[int, str], most: int = 8) -> tuple[str, ...]:
     """What both share, for a person: names, then numbers, then the terms that weigh most."""
-    shared = {t: w * b.weights[t] for t, w in a.weights.items() if t in b.weights}
-    lower = {name.lower(): name for name in (*b.names, *a.names)}
-    ranked = sorted(shared, key=lambda term: (-shared[term], term))
-    names = [lower[term] for term in ranked if term in lower]
-    covered = {part for name in names for part in name.lower().split()}
-    numbers = [term for term in ranked if term[0].isdigit()]
-    terms = [term for term in ranked if term not in covered and term not in lower and not term[0].isdigit()]
-    chosen = [f"name {name}" for name in _longest(names)[:4]]
-    chosen += [f"number {number}" for number in numbers[:2]]
-    return tuple((chosen + [f"term {term}" for term in terms])[:most])
+    mine, theirs = np.frombuffer(own.terms, "<u4"), np.frombuffer(other.terms, "<u4")
+    shared, at, there = np.intersect1d(mine, theirs, assume_unique=False, return_indices=True)
+    value = np.frombuffer(own.weights, "<u2")[at].astype(np.int64) * np.frombuffer(other.weights, "<u2")[there]
+    kinds = np.frombuffer(own.kinds, "u1")[at]
+    order = np.lexsort((shared, -value))
+    ranked = [(int(kinds[i]), printed[int(shared[i])]) for i in order if int(shared[i]) in printed]
+    names = _longest([term for kind, term in ranked if kind in (NAME, PAIR)])[:4]
+    numbers = [term for kind, term in ranked if kind == NUMBER][:2]
+    plain = [term for kind, term in ranked if kind == WORD]
+    chosen = [f"name {name}" for name in names] + [f"number {number}" for number in numbers]
+    return tuple((chosen + [f"term {term}" for term in plain])[:most])
+
+
+def printed_terms(sig: Signature) -> dict[int, str]:
+    """A signature's terms by hash, names as printed: what `compare` words its reasons with."""
+    shown = {word.lower(): word for name in reversed(sig.names) for word in name.split()}
+    return {fingerprints.term_hash(term): " ".join(shown.get(w, w) for w in term.split()) for term in sig.terms}
 
 
 def to_bytes(profile: Profile) -> bytes:
@@ -203,20 +249,121 @@ _ENCODER = msgspec.msgpack.Encoder()
 _DECODER = msgspec.msgpack.Decoder(Profile)
 
 
+class _Measures(NamedTuple):
+    """What the judgement is made of; all but `density` are cosines."""
+
+    cosine: float
+    names: float
+    words: float
+    numbers: float
+    density: float
+
+
+def _measures(own: Profile, others: Sequence[Profile], limits: Limits) -> list[_Measures]:
+    stack = _stacked([own, *others])
+    gram = _gram(stack, len(others) + 1)
+    density = _density(gram, limits)
+    channels = [
+        _channel(stack, mask, len(others) + 1)
+        for mask in ((stack.kinds == NAME) | (stack.kinds == PAIR), stack.kinds == WORD, stack.kinds == NUMBER)
+    ]
+    table = np.stack([gram[0], *channels, density + density[0]], axis=1)[1:]
+    return [_Measures(*row) for row in table.tolist()]
+
+
+class _Stack(NamedTuple):
+    """The terms of several profiles as coordinates of one matrix."""
+
+    rows: Ints
+    columns: Ints
+    weights: Floats
+    kinds: Ints
+    sizes: Ints
+    """In how many of the profiles each column occurs."""
+
+
+def _stacked(profiles: Sequence[Profile]) -> _Stack:
+    terms = np.frombuffer(b"".join(p.terms for p in profiles), "<u4")
+    weights = np.frombuffer(b"".join(p.weights for p in profiles), "<u2").astype(np.float64) / _SCALE
+    kinds = np.frombuffer(b"".join(p.kinds for p in profiles), "u1").astype(np.int64)
+    rows = np.repeat(np.arange(len(profiles)), [len(p.kinds) for p in profiles])
+    _, columns, sizes = np.unique(terms, return_inverse=True, return_counts=True)
+    return _Stack(rows, columns.astype(np.int64), weights, kinds, sizes)
+
+
+def _gram(stack: _Stack, count: int) -> Floats:
+    """The cosine of every two profiles. Columns of one profile add nothing to it and are left out: most are such."""
+    common = stack.sizes[stack.columns] > 1
+    _, columns = np.unique(stack.columns[common], return_inverse=True)
+    matrix = np.zeros((count, int(columns.max(initial=0)) + 1), dtype=np.float32)
+    matrix[stack.rows[common], columns] = stack.weights[common]
+    # Not `@`: that wakes the threads of the linear algebra library, which costs a small matrix more than it saves.
+    return np.asarray(np.minimum(np.einsum("ij,kj->ik", matrix, matrix), 1.0), dtype=np.float64)
+
+
+def _channel(stack: _Stack, mask: npt.NDArray[np.bool_], count: int) -> Floats:
+    """The cosine of the first profile with every one, over a part of the terms only."""
+    lengths = np.sqrt(np.bincount(stack.rows[mask], stack.weights[mask] ** 2, minlength=count))
+    first = np.zeros(len(stack.sizes))
+    mine = mask & (stack.rows == 0)
+    first[stack.columns[mine]] = stack.weights[mine]
+    products = np.bincount(stack.rows[mask], stack.weights[mask] * first[stack.columns[mask]], minlength=count)
+    return np.asarray(products / (lengths * lengths[0] + 1e-9))
+
+
+def _density(gram: Floats, limits: Limits) -> Floats:
+    """How close each article is to its nearest neighbours among the others."""
+    others = gram - 2.0 * np.eye(len(gram))
+    nearest = -np.sort(-others, axis=1)[:, : limits.crowd]
+    padded = np.full((len(gram), limits.crowd), limits.empty)
+    padded[:, : nearest.shape[1]] = np.maximum(nearest, limits.empty)
+    return np.asarray(padded.mean(axis=1))
+
+
+def _judgement(
+    own: Profile, other: Profile, seen: _Measures, printed: Mapping[int, str], limits: Limits, wording: Wording
+) -> Judgement:
+    chance = _chance(seen, _rule())
+    if seen.cosine < limits.least:
+        return Judgement(None, chance, seen.cosine, ())
+    contained = duplicate(own, other, wording)
+    if contained is not None:
+        shared = (f"{contained:.0%} of the wording", *reasons(own, other, printed))
+        return Judgement("duplicate", contained, seen.cosine, shared)
+    if chance >= limits.same_story:
+        return Judgement("same_story", chance, seen.cosine, reasons(own, other, printed))
+    if seen.cosine >= limits.related and seen.names > 0:
+        return Judgement("related", chance, seen.cosine, reasons(own, other, printed))
+    return Judgement(None, chance, seen.cosine, ())
+
+
+def _chance(seen: _Measures, rule: Rule) -> float:
+    """The chance that two articles with these measures tell the same story."""
+    z = rule.bias + rule.cosine * seen.cosine + rule.root * math.sqrt(max(seen.cosine, 0.0))
+    z += rule.names * seen.names + rule.words * seen.words + rule.numbers * seen.numbers + rule.density * seen.density
+    return 1.0 / (1.0 + math.exp(-max(min(z, 30.0), -30.0)))
+
+
+def _agreement(a: Profile, b: Profile, kinds: tuple[int, ...]) -> float:
+    """The share of the smaller side's terms of these kinds that stand in the other: 1 where it has none."""
+    sides = []
+    for one in (a, b):
+        chosen = np.isin(np.frombuffer(one.kinds, "u1"), kinds)
+        sides.append(set(np.frombuffer(one.terms, "<u4")[chosen].tolist()))
+    few, many = sorted(sides, key=len)
+    return len(few & many) / len(few) if few else 1.0
+
+
 def _damped(count: float) -> float:
     return 1.0 + math.log(count) if count >= 1.0 else count
 
 
-def _factor(term: str, names: set[str]) -> float:
+def _kind(term: str, names: set[str]) -> int:
     if term[0].isdigit():
-        return _NUMBER
-    return _NAME if " " in term or term in names else 1.0
-
-
-def _rarity(term: str, common: Mapping[str, float], frequency: Mapping[str, int], total: int) -> float:
-    """The inverse document frequency: the table of common words and the store's own counts, added up."""
-    seen = frequency.get(term, 0) + PRIOR * common.get(term, _RARE)
-    return math.log1p((total + PRIOR) / (seen + 0.5))
+        return NUMBER
+    if " " in term:
+        return PAIR
+    return NAME if term in names else WORD
 
 
 def _capitalised(body: list[Word], top: list[Word]) -> set[str]:
@@ -266,6 +413,11 @@ def _longest(names: list[str]) -> list[str]:
 
 
 @functools.cache
+def _rule() -> Rule:
+    return msgspec.json.decode(_data("story_rule.json"), type=Rule)
+
+
+@functools.cache
 def _common(language: str | None) -> Mapping[str, float]:
     """Share of articles in which the common words of a language occur; English where the language is not known."""
     return _tables().get(language or "en", {})
@@ -273,6 +425,9 @@ def _common(language: str | None) -> Mapping[str, float]:
 
 @functools.cache
 def _tables() -> dict[str, dict[str, float]]:
-    raw = importlib.resources.files("services.enrich").joinpath("data/common_words.json").read_bytes()
-    table = msgspec.json.decode(raw, type=dict[str, dict[str, int]])
+    table = msgspec.json.decode(_data("common_words.json"), type=dict[str, dict[str, int]])
     return {code: {word: mille / 1000 for word, mille in shares.items()} for code, shares in table.items()}
+
+
+def _data(name: str) -> bytes:
+    return importlib.resources.files("services.enrich").joinpath("data", name).read_bytes()
