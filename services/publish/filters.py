@@ -21,7 +21,7 @@ from __future__ import annotations
 import datetime as dt
 import operator
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any, Literal
@@ -203,6 +203,27 @@ def explain(filter_: Filter, facts: Facts) -> Explained:
             return Explained("and", result, parts=tuple(explain(part, facts) for part in parts))
         case Or(parts=parts):
             return Explained("or", result, parts=tuple(explain(part, facts) for part in parts))
+
+
+class Backtest(msgspec.Struct, frozen=True):
+    """What changing a filter changes over a history: ids it `adds` and `drops`; how many match both or neither."""
+
+    adds: tuple[str, ...] = ()
+    drops: tuple[str, ...] = ()
+    both: int = 0
+    neither: int = 0
+
+
+def backtest(before: str, after: str, history: Iterable[tuple[str, Facts]]) -> Backtest:
+    """Runs two filter texts over (id, facts) pairs. Raises FilterError when one of them does not parse."""
+    old, new = compiled(before), compiled(after)
+    results = [(name, old(facts), new(facts)) for name, facts in history]
+    return Backtest(
+        adds=tuple(name for name, was, now in results if now and not was),
+        drops=tuple(name for name, was, now in results if was and not now),
+        both=sum(was and now for _, was, now in results),
+        neither=sum(not (was or now) for _, was, now in results),
+    )
 
 
 def nearest_miss(explained: Explained) -> list[Explained]:

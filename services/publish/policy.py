@@ -252,3 +252,22 @@ class Breaker(msgspec.Struct, frozen=True):
         if self.good_probes + 1 >= rules.probes:
             return Breaker()
         return msgspec.structs.replace(self, good_probes=self.good_probes + 1)
+
+
+class Bucket(msgspec.Struct, frozen=True):
+    """A rate limit as a value: tokens left at a moment. Starts full."""
+
+    tokens: float | None = None
+    at: dt.datetime | None = None
+
+    def take(self, now: dt.datetime, per_s: float, burst: float = 1.0) -> tuple[Bucket, float]:
+        """The bucket after one send, and how many seconds that send has to wait first.
+
+        Args:
+            per_s: sends a second, over time.
+            burst: how many may go at once after a pause, at least 1.
+        """
+        passed = max((now - self.at).total_seconds(), 0.0) if self.at else 0.0
+        tokens = burst if self.tokens is None else min(burst, self.tokens + passed * per_s)
+        left = tokens - 1.0
+        return Bucket(left, max(now, self.at) if self.at else now), max(0.0, -left / per_s)

@@ -58,7 +58,7 @@ class EndpointFacts(msgspec.Struct, frozen=True):
     already_sent: bool = False
 
 
-class Deliver(msgspec.Struct, frozen=True):
+class Deliver(msgspec.Struct, frozen=True, tag="deliver"):
     """It goes out, once, however many subscriptions match. `because` is one sentence; `subscription` the one that
     decided, None when having sent the article before did."""
 
@@ -68,7 +68,7 @@ class Deliver(msgspec.Struct, frozen=True):
     subscription: str | None = None
 
 
-class Skip(msgspec.Struct, frozen=True):
+class Skip(msgspec.Struct, frozen=True, tag="skip"):
     """It does not go out: a stable code and one sentence."""
 
     code: SkipCode
@@ -86,6 +86,36 @@ def decide(event: EventFacts, endpoint: EndpointFacts) -> Deliver | Skip:
     if not endpoint.subscriptions:
         return Skip("no-subscription", "The endpoint has no subscription.")
     return _by_subscription(event, endpoint)
+
+
+class Reason(msgspec.Struct, frozen=True):
+    """One subscription's part in a decision: its own answer, its filter clause by clause, and the clauses that decided
+    against the article."""
+
+    subscription: str
+    answer: Deliver | Skip
+    filter: filters.Explained
+    missed: tuple[filters.Explained, ...] = ()
+
+
+class Explanation(msgspec.Struct, frozen=True):
+    """The decision and what each subscription would have said by itself."""
+
+    answer: Deliver | Skip
+    reasons: tuple[Reason, ...] = ()
+
+
+def explain(event: EventFacts, endpoint: EndpointFacts) -> Explanation:
+    """The decision of `decide` with its grounds."""
+    return Explanation(
+        decide(event, endpoint), tuple(_reason(event, endpoint, wish) for wish in endpoint.subscriptions)
+    )
+
+
+def _reason(event: EventFacts, endpoint: EndpointFacts, wish: Subscription) -> Reason:
+    explained = filters.explain(filters.parse(wish.filter), event.facts)
+    alone = msgspec.structs.replace(endpoint, subscriptions=(wish,))
+    return Reason(wish.id, decide(event, alone), explained, tuple(filters.nearest_miss(explained)))
 
 
 def _withdrawal(endpoint: EndpointFacts) -> Deliver | Skip:

@@ -13,6 +13,7 @@ from services.publish.filters import (
     FIELDS,
     OPERATORS,
     And,
+    Backtest,
     Clause,
     Everything,
     Facts,
@@ -23,6 +24,7 @@ from services.publish.filters import (
     Operator,
     Or,
     Value,
+    backtest,
     compile_filter,
     explain,
     facts_of,
@@ -306,3 +308,12 @@ def test_facts_of_an_article_without_date_or_body() -> None:
     bare = event(published=None, blocks=(Paragraph("Two words"),), lead=None)
     facts = facts_of(bare.article, bare.annotations, "updated", AT + dt.timedelta(days=1))
     assert (facts.age_s, facts.words, facts.kind) == (None, 2, "updated")
+
+
+def test_backtest_lists_what_a_change_adds_and_drops() -> None:
+    history = [(f"art_{number}", Facts(words=number * 100)) for number in range(6)]
+    changed = backtest("words < 300", "words >= 200 and words < 500", history)
+    assert changed == Backtest(adds=("art_3", "art_4"), drops=("art_0", "art_1"), both=1, neither=1)
+    assert backtest("", "", history) == Backtest(both=6)
+    with pytest.raises(FilterError):
+        backtest("", "words <", history)

@@ -16,6 +16,7 @@ from services.publish.policy import (
     STANDARD,
     Breaker,
     BreakerRules,
+    Bucket,
     Dead,
     Delivered,
     Disable,
@@ -202,3 +203,28 @@ def test_breaker_survives_storage_and_always_lets_something_through_in_the_end(s
         stored = msgspec.json.decode(msgspec.json.encode(breaker), type=Breaker)
         assert stored == breaker
         assert breaker.allowance(after(now + RULES.rest_max_s), 8) >= 1
+
+
+def test_a_bucket_lets_a_burst_through_then_keeps_the_rate() -> None:
+    bucket, waits = Bucket(), []
+    for _ in range(5):
+        bucket, wait = bucket.take(NOW, per_s=2.0, burst=3)
+        waits.append(wait)
+    assert waits == [0.0, 0.0, 0.0, 0.5, 1.0]
+    _, wait = bucket.take(after(1.0), per_s=2.0, burst=3)
+    assert wait == 0.5
+    _, wait = bucket.take(after(60.0), per_s=2.0, burst=3)
+    assert wait == 0.0
+
+
+@given(st.lists(st.floats(0, 3), min_size=1, max_size=60), st.floats(0.1, 20), st.integers(1, 5))
+def test_no_stretch_of_time_gets_more_than_rate_and_burst(pauses: list[float], per_s: float, burst: int) -> None:
+    bucket, now = Bucket(), 0.0
+    sent: list[float] = []
+    for pause in pauses:
+        now += pause
+        bucket, wait = bucket.take(after(now), per_s, burst)
+        sent.append(now + wait)
+    for first in range(len(sent)):
+        for last in range(first, len(sent)):
+            assert last - first + 1 <= burst + per_s * (sent[last] - sent[first]) + 1e-3

@@ -126,3 +126,13 @@ def test_the_documented_example_is_what_we_send() -> None:
     for field in Article.__struct_fields__:
         assert f"`{field}`" in text, f"docs/wire-format.md does not explain {field}"
     assert ARTICLE.__struct_fields__ == Article.__struct_fields__
+
+
+def test_a_large_record_is_a_link_where_the_partner_wants_that() -> None:
+    wanted = msgspec.structs.replace(event(), link="https://wire.example/articles/art_7c1/3", link_above=1000)
+    data = loaded("brief", wanted)["data"]
+    assert (data["link"], data["revision"]) == ("https://wire.example/articles/art_7c1/3", 3)
+    assert not {"record", "annotations"} & set(data)
+    Draft202012Validator(schema()).validate(loaded("brief", wanted))
+    assert "record" in loaded("brief", msgspec.structs.replace(wanted, link_above=20_000))["data"]
+    assert "link" not in loaded("brief", event())["data"]

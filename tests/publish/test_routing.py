@@ -6,7 +6,18 @@ import msgspec
 import pytest
 
 from services.publish.filters import Facts, FilterError
-from services.publish.routing import USUAL_KINDS, Deliver, EndpointFacts, EventFacts, Kind, Skip, Subscription, decide
+from services.publish.routing import (
+    USUAL_KINDS,
+    Deliver,
+    EndpointFacts,
+    EventFacts,
+    Explanation,
+    Kind,
+    Skip,
+    Subscription,
+    decide,
+    explain,
+)
 
 ECONOMY = Subscription("s_economy", 'section = "Economy"')
 EVENT = EventFacts("published", "art_1", 1, Facts(section="Economy", language="en"))
@@ -102,3 +113,16 @@ def test_a_withdrawal_goes_to_whoever_may_have_it_and_to_nobody_else() -> None:
 def test_a_stored_filter_that_does_not_parse_is_loud() -> None:
     with pytest.raises(FilterError, match="column 8"):
         decide(EVENT, endpoint(Subscription("s_bad", "section")))
+
+
+def test_explaining_names_the_clause_of_each_subscription() -> None:
+    russian = Subscription("s_ru", 'language = "ru" and section = "Economy"', backfill=True)
+    explained = explain(of(EVENT, backfill=True), endpoint(ECONOMY, russian))
+    assert explained.answer == decide(of(EVENT, backfill=True), endpoint(ECONOMY, russian))
+    economy, other = explained.reasons
+    assert isinstance(economy.answer, Skip)
+    assert isinstance(other.answer, Skip)
+    assert (economy.subscription, economy.answer.code, economy.filter.result) == ("s_economy", "backfill", True)
+    assert (other.answer.code, [miss.part for miss in other.missed]) == ("filtered", ['language = "ru"'])
+    assert other.missed[0].value == "en"
+    assert msgspec.json.decode(msgspec.json.encode(explained), type=Explanation) == explained

@@ -11,14 +11,16 @@ from shared.records import Annotations, Article
 
 
 class Data(msgspec.Struct, frozen=True):
-    """`record` is what the publisher asserts, `annotations` what we worked out about it."""
+    """`record` is what the publisher asserts, `annotations` what we worked out about it; where a partner wants links to
+    large records, `link` stands instead of both."""
 
     article_id: str
     revision: int
     position: int
     occurrence: int
-    record: Article
-    annotations: Annotations
+    record: Article | msgspec.UnsetType = msgspec.UNSET
+    annotations: Annotations | msgspec.UnsetType = msgspec.UNSET
+    link: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class Envelope(msgspec.Struct, frozen=True):
@@ -30,20 +32,20 @@ class Envelope(msgspec.Struct, frozen=True):
 
 
 def write(event: RenderInput) -> bytes:
-    """The envelope as JSON."""
-    return json_bytes(envelope(event))
+    """The envelope as JSON, with a link in place of a record that is too large."""
+    whole = json_bytes(envelope(event))
+    if event.link is None or len(whole) <= event.link_above:
+        return whole
+    return json_bytes(_envelope(event, link=event.link))
 
 
 def envelope(event: RenderInput) -> Envelope:
-    """The envelope as a record."""
-    data = Data(
-        article_id=event.article_id,
-        revision=event.revision,
-        position=event.position,
-        occurrence=event.occurrence,
-        record=outward(event),
-        annotations=outward_annotations(event),
-    )
+    """The envelope with the record in it."""
+    return _envelope(event, record=outward(event), annotations=outward_annotations(event))
+
+
+def _envelope(event: RenderInput, **contents: Any) -> Envelope:
+    data = Data(event.article_id, event.revision, event.position, event.occurrence, **contents)
     return Envelope(type=event.type, timestamp=stamp(event.at), data=data)
 
 

@@ -40,7 +40,8 @@ class RenderInput(msgspec.Struct, frozen=True):
 
     `type` is the event's ("article.published", ".updated", ".corrected", ".relinked", ".withdrawn", ".restored");
     `at` when it happened, UTC-aware; `position` its number within the endpoint, gap-free; `occurrence` tells events of
-    one kind for one revision apart.
+    one kind for one revision apart. `link` is where this revision can be fetched: brief JSON of more than `link_above`
+    bytes carries it in place of the record.
     """
 
     type: str
@@ -49,6 +50,8 @@ class RenderInput(msgspec.Struct, frozen=True):
     article: Article
     annotations: Annotations = Annotations()
     occurrence: int = 0
+    link: str | None = None
+    link_above: int = 20_000
 
     @property
     def article_id(self) -> str:
