@@ -93,6 +93,11 @@ def verify(keys: Sequence[str], headers: Mapping[str, str], body: bytes, now: dt
     return webhook_id
 
 
+def hub_signature(secret: str, body: bytes) -> str:
+    """What a WebSub hub sends as `X-Hub-Signature` to a subscriber that gave it this secret."""
+    return "sha256=" + hmac.new(secret.encode("utf-8"), body, hashlib.sha256).hexdigest()
+
+
 def delivery_id(endpoint_id: str, article_id: str, revision: int, kind: str, occurrence: int) -> str:
     """The id of a delivery: `msg_` and 32 hexadecimal digits, the same for the same five values for ever.
 

@@ -32,7 +32,8 @@ DEFAULT_LAYOUT = "{source}/{published:%Y/%m}/{article_id}.r{revision}.{extension
 COMPONENT_BYTES = 120
 """The longest part of a path made from one value; file systems allow 255 for a whole name."""
 
-# Stores whose single write shows the whole object or nothing: no temporary name is needed, and a move would be a copy.
+# Stores whose single write shows the whole object or nothing, and whose folders are parts of names: a temporary name is
+# not needed, a move would be a copy, and making folders could make buckets.
 _ATOMIC = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oci", "oss", "memory"})
 
 # Drivers with exceptions of their own for what goes wrong on the way.
@@ -186,11 +187,11 @@ def _write_elsewhere(fs: Any, protocol: str, path: str, body: bytes) -> bool:
 def _write(fs: Any, protocol: str, path: str, body: bytes) -> bool:
     if _holds(fs, path, body):
         return False
-    fs.makedirs(path.rpartition("/")[0], exist_ok=True)
     if protocol in _ATOMIC:
         fs.pipe_file(path, body)
         return True
     folder, _, name = path.rpartition("/")
+    fs.makedirs(folder, exist_ok=True)
     temporary = f"{folder}/{_temporary_name(name)}"
     fs.pipe_file(temporary, body)
     _move(fs, temporary, path)

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from standardwebhooks import Webhook
 
-from services.publish.sign import delivery_id, new_key_pair, new_secret, public_key, sign, verify
+from services.publish.sign import delivery_id, hub_signature, new_key_pair, new_secret, public_key, sign, verify
 from shared.errors import Rejected
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -128,6 +128,12 @@ def test_signing_then_verifying_gives_the_id(body: str, number: bytes, when: int
     secret, private = new_secret(number), key(number[:24] + b"12345678")
     headers = sign([secret, private], "msg_1", at, raw)
     assert verify([secret], headers, raw, at) == verify([public_key(private)], headers, raw, at) == "msg_1"
+
+
+def test_hub_signature() -> None:
+    # RFC 4231, test case 2.
+    expected = "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"
+    assert hub_signature("Jefe", b"what do ya want for nothing?") == "sha256=" + expected
 
 
 def test_delivery_id_is_the_same_for_ever() -> None:
