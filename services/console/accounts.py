@@ -18,6 +18,7 @@ import hmac
 import os
 import re
 import secrets
+import threading
 from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Literal
@@ -45,18 +46,24 @@ TOUCH = dt.timedelta(minutes=1)  # how exactly we know when a session or a token
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._@-]{0,59}")
 _hasher = argon2.PasswordHasher(time_cost=3, memory_cost=32 * 1024, parallelism=1)
+_slots = threading.BoundedSemaphore(2)  # a check takes 32 MB: a flood of sign-ins must not take the machine's memory
 _NOBODY = _hasher.hash(secrets.token_urlsafe(16))
 """Checked where there is no such account, so that the answer takes as long as for one that exists."""
 
 
 class Identity(msgspec.Struct, frozen=True):
-    """Somebody at the desk. `csrf` is None for a token: a browser does not send it by itself, so it cannot be tricked to."""
+    """Somebody at the desk.
+
+    `csrf` is None for a token: a browser does not send one by itself, so it cannot be tricked to. `stale`: the last note of
+    its use is old enough to write a new one.
+    """
 
     name: str
     role: Role | None
     scopes: tuple[str, ...] = ()
     csrf: str | None = None
     account_id: int | None = None
+    stale: bool = False
 
     def may(self, role: Role) -> bool:
         """Whether this identity has the role or a higher one."""
@@ -129,18 +136,13 @@ def recognise(connection: Connection, cookie: str | None, now: dt.datetime) -> I
     row = desk.session(connection, digest(cookie))
     if row is None or row["until"] <= now or row["seen_at"] + IDLE <= now or row["state"] != "active":
         return None
-    return Identity(row["name"], row["role"], csrf=row["csrf"], account_id=row["account_id"])
+    stale = now - row["seen_at"] > TOUCH
+    return Identity(row["name"], row["role"], csrf=row["csrf"], account_id=row["account_id"], stale=stale)
 
 
 def touch(connection: Connection, cookie: str, now: dt.datetime) -> None:
     """Notes that the session is in use."""
     desk.touch_session(connection, digest(cookie), now)
-
-
-def stale(connection: Connection, cookie: str, now: dt.datetime) -> bool:
-    """Whether the last note of the session's use is old enough to write a new one."""
-    row = desk.session(connection, digest(cookie))
-    return row is not None and now - row["seen_at"] > TOUCH
 
 
 def sign_out(connection: Connection, cookie: str) -> None:
@@ -194,7 +196,9 @@ def accept(connection: Connection, secret: str, password: str, now: dt.datetime)
 def set_password(connection: Connection, account_id: int, password: str) -> None:
     """A new password; every session of the account ends. OperatorError: too short or too long."""
     if not SHORTEST <= len(password) <= LONGEST:
-        raise OperatorError(f"A password has {SHORTEST} to {LONGEST} characters.", "Choose a longer one, a sentence for instance.")
+        raise OperatorError(
+            f"A password has {SHORTEST} to {LONGEST} characters.", "Choose a longer one, a sentence for instance."
+        )
     desk.set_account(connection, account_id, password=_hasher.hash(password))
     desk.drop_sessions(connection, account_id=account_id)
 
@@ -266,7 +270,15 @@ def recognise_token(connection: Connection, bearer: str | None, now: dt.datetime
         return None
     scopes = tuple(row["scopes"].split())
     role: Role | None = "operator" if "operate" in scopes else "viewer" if "read" in scopes else None
-    return Identity(f"token:{row['name']}", role, scopes)
+    stale = row["used_at"] is None or now - row["used_at"] > TOUCH
+    return Identity(f"token:{row['name']}", role, scopes, stale=stale)
+
+
+def touch_token(connection: Connection, bearer: str, now: dt.datetime) -> None:
+    """Notes that the token is in use."""
+    row = desk.token(connection, digest(bearer))
+    if row is not None:
+        desk.set_token(connection, row["id"], used_at=now)
 
 
 def _open(connection: Connection, account: Row, now: dt.datetime) -> Session:
@@ -279,7 +291,7 @@ def _open(connection: Connection, account: Row, now: dt.datetime) -> Session:
 
 
 def _fits(kept: str, password: str) -> bool:
-    with contextlib.suppress(argon2.exceptions.VerificationError, argon2.exceptions.InvalidHashError):
+    with _slots, contextlib.suppress(argon2.exceptions.VerificationError, argon2.exceptions.InvalidHashError):
         return _hasher.verify(kept, password[: LONGEST + 1])
     return False
 

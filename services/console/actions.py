@@ -128,7 +128,9 @@ def resume_source(order: Order) -> Done:
 def poll_source(order: Order) -> Done:
     row = order.subject.row
     if row["state"] != "active" or row["kind"] == "push":
-        raise OperatorError(f"{order.subject.name} is not polled: it is {row['state']}, kind {row['kind']}.", "Resume it first.")
+        raise OperatorError(
+            f"{order.subject.name} is not polled: it is {row['state']}, kind {row['kind']}.", "Resume it first."
+        )
     intake.set_source(order.work.connection, row["id"], due_at=order.work.now)
     order.work.ring("source.due", [row["id"]])
     return Done(f"{order.subject.name} is polled now.")
@@ -178,11 +180,15 @@ def replay_partner(order: Order) -> Done:
 def rotate_secret(order: Order) -> Done:
     row = order.subject.row
     if row["kind"] != "webhook":
-        raise OperatorError(f"{order.subject.name} takes files; nothing is signed for it.", "There is no secret to rotate.")
+        raise OperatorError(
+            f"{order.subject.name} takes files; nothing is signed for it.", "There is no secret to rotate."
+        )
     kept = vault.unseal(order.folder, row["secrets"])
     secret = sign.new_secret(order.randomness)
     partners.set_endpoint(order.work.connection, row["id"], secrets=vault.seal(order.folder, [secret, *kept[:1]]))
-    return Done(f"{order.subject.name} has a new secret; both it and the one before sign until the next rotation.", secret)
+    return Done(
+        f"{order.subject.name} has a new secret; both it and the one before sign until the next rotation.", secret
+    )
 
 
 def set_concurrency(order: Order) -> Done:
@@ -262,7 +268,9 @@ def recategorise_article(order: Order) -> Done:
         raise OperatorError("A section is needed.", "Write its name as it is to stand.")
     article, notes = found
     mine = records.Category(f"section:{article.source}", section, section, "person", "1", 1.0)
-    others = tuple(c for c in notes.categories if c.method != "person" and (c.scheme, c.code) != (mine.scheme, mine.code))
+    others = tuple(
+        c for c in notes.categories if c.method != "person" and (c.scheme, c.code) != (mine.scheme, mine.code)
+    )
     desk.set_persons_category(work.connection, row["id"], mine)
     articles.annotate(work.connection, article, msgspec.structs.replace(notes, categories=(mine, *others)))
     if row["state"] == "usable":
@@ -286,7 +294,9 @@ def split_story(order: Order) -> Done:
 
 
 def _event(work: Work, kind: str, row: Row) -> events.NewEvent:
-    past = [e for e in events.of_article(work.connection, row["id"]) if e.kind == kind and e.revision == row["revision"]]
+    past = [
+        e for e in events.of_article(work.connection, row["id"]) if e.kind == kind and e.revision == row["revision"]
+    ]
     occurrence = max((e.occurrence for e in past), default=-1) + 1
     return events.NewEvent(kind, row["id"], row["revision"], row["backfill"], occurrence)
 
@@ -365,7 +375,9 @@ def _in_quarantine(changed: bool) -> None:
 def _number(order: Order, name: str) -> int:
     text = order.fields.get(name, "").strip()
     if not (text.isascii() and text.isdigit() and len(text) < 16):
-        raise OperatorError(f"{name.replace('_', ' ').capitalize()} must be a whole number.", "Correct it and try again.")
+        raise OperatorError(
+            f"{name.replace('_', ' ').capitalize()} must be a whole number.", "Correct it and try again."
+        )
     return int(text)
 
 
@@ -417,8 +429,18 @@ def _group(connection: Connection, target: str) -> Subject | None:
         return None
     find = desk.quarantined_entries if kind == "entry" else desk.quarantined_deliveries
     rows = find(connection, int(owner), reason or None, AT_ONCE)
-    noun = ("entry" if len(rows) == 1 else "entries") if kind == "entry" else "delivery" if len(rows) == 1 else "deliveries"
-    return Subject(f"{len(rows)} {noun} in quarantine under {reason or 'no reason'}", {"kind": kind, "rows": rows}) if rows else None
+    noun = (
+        ("entry" if len(rows) == 1 else "entries")
+        if kind == "entry"
+        else "delivery"
+        if len(rows) == 1
+        else "deliveries"
+    )
+    return (
+        Subject(f"{len(rows)} {noun} in quarantine under {reason or 'no reason'}", {"kind": kind, "rows": rows})
+        if rows
+        else None
+    )
 
 
 def _is_id(target: str) -> bool:

@@ -56,7 +56,10 @@ def check_format(name: str) -> None:
 
 def check_filter(text: str) -> None:
     """OperatorError with the place of the mistake where the filter does not parse."""
-    filters.parse(text)
+    try:
+        filters.parse(text)
+    except filters.FilterError as error:
+        raise OperatorError(f"The filter does not parse: {error.what}", error.next_step) from None
 
 
 def check_secret(secret: str) -> None:

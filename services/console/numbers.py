@@ -186,7 +186,11 @@ class History:
         tried = self._by_bin.get(number, [])
         lags = sorted(lag for outcome, lag in tried if outcome == "delivered")
         good = len(lags) + self._extra[number, "delivered"]
-        bad = len(tried) - len(lags) + sum(n for (at, outcome), n in self._extra.items() if at == number and outcome != "delivered")
+        bad = (
+            len(tried)
+            - len(lags)
+            + sum(n for (at, outcome), n in self._extra.items() if at == number and outcome != "delivered")
+        )
         return Point(good / self.bin_s, bad / self.bin_s, quantile(lags, 0.5), quantile(lags, 0.95))
 
     def _bin(self, at: dt.datetime) -> int:
@@ -219,7 +223,9 @@ class Sampler:
             cost = time.perf_counter() - started
             self.query_s += cost
             self._keep(history, reading)
-            self.latest = derive(reading, self._earlier(reading), history.points(now), self._slow, cost, dict(self.outcomes))
+            self.latest = derive(
+                reading, self._earlier(reading), history.points(now), self._slow, cost, dict(self.outcomes)
+            )
             return self.latest
 
     def check_books(self) -> Numbers:
@@ -308,15 +314,21 @@ def _rates(reading: desk.Reading, earlier: desk.Reading | None) -> dict[str, flo
     return {key: max(0.0, n / seconds) for key, n in left.items()}
 
 
-def _stage(reading: desk.Reading, key: str, title: str, queue: str, beats: dict[str, dt.datetime], rate: float) -> Stage:
+def _stage(
+    reading: desk.Reading, key: str, title: str, queue: str, beats: dict[str, dt.datetime], rate: float
+) -> Stage:
     waiting: desk.Waiting = getattr(reading, key)
     beat_s = _age_s(beats.get(queue), reading.at)
-    return Stage(key, title, queue, waiting.depth, _age_s(waiting.since, reading.at), rate, beat_s, _is_deaf(queue, beat_s))
+    return Stage(
+        key, title, queue, waiting.depth, _age_s(waiting.since, reading.at), rate, beat_s, _is_deaf(queue, beat_s)
+    )
 
 
 def _worker(reading: desk.Reading, queue: str, beats: dict[str, dt.datetime]) -> Worker:
     beat_s = _age_s(beats.get(queue), reading.at)
-    fresh = [at for kind, _, at in reading.beats if kind == queue and (reading.at - at).total_seconds() <= _deaf_s(queue)]
+    fresh = [
+        at for kind, _, at in reading.beats if kind == queue and (reading.at - at).total_seconds() <= _deaf_s(queue)
+    ]
     return Worker(queue, len(fresh), beat_s, _is_deaf(queue, beat_s))
 
 

@@ -11,12 +11,13 @@ from pathlib import Path
 
 import msgspec
 
+from services.console import trouble
 from services.enrich import language
 from services.ingest import discover, fetch, normalise, polling, profiles
 from services.ingest.extract import PageInput, draft, draft_text
 from shared.errors import OperatorError, Rejected, Retryable
 from shared.http import Door
-from shared.records import Article, Draft, Entry, Feed, body_text
+from shared.records import Article, Draft, Entry, Feed, Verdict, body_text
 
 KINDS = ("auto", "feed", "listing", "sitemap")
 _MANY = 3  # offers shown that were not chosen
@@ -42,8 +43,11 @@ class Tried(msgspec.Struct, frozen=True):
 
 
 def page(door: Door, url: str) -> fetch.Page:
-    """The page at a URL. OperatorError where nothing is there; the door's Retryable and Rejected pass through."""
-    got = fetch.get(door, url)
+    """The page at a URL. OperatorError where it cannot be fetched or nothing is there."""
+    try:
+        got = fetch.get(door, url)
+    except (Retryable, Rejected) as error:
+        raise _not_fetched(url, error) from None
     if isinstance(got, fetch.Page):
         return got
     if isinstance(got, fetch.Gone):
@@ -51,6 +55,14 @@ def page(door: Door, url: str) -> fetch.Page:
     raise OperatorError(
         f"{url} answered 304 although nothing was asked conditionally.", "Tell the site's owner.", code=3
     )
+
+
+def _not_fetched(url: str, error: Retryable | Rejected) -> OperatorError:
+    told = trouble.told(error)
+    assert told is not None  # both kinds are always told
+    if error.reason in ("bad-url", "scheme-refused"):
+        return told
+    return OperatorError(f"{url} cannot be fetched: {told.what}", told.next_step, code=told.code)
 
 
 def profile(folders: Sequence[str], name: str | None, url: str, today: dt.date) -> profiles.Profile | None:
@@ -68,18 +80,41 @@ def profile(folders: Sequence[str], name: str | None, url: str, today: dt.date) 
 
 
 def read(got: fetch.Page, using: profiles.Profile | None, zone: str, languages: tuple[str, ...], source: str) -> Tried:
-    """A fetched page as the wire would read it. Rejected where it cannot be read at all."""
-    if (got.content_type or "").partition(";")[0].strip() == "text/plain":
-        found = draft_text(got.body.decode("utf-8", "replace"), got.fetched_at, zone)
-    else:
-        found = draft(PageInput(got.body, got.final_url, got.content_type, got.fetched_at), using)
-    if found.verdict.kind != "article":
-        return Tried(found, None, found.verdict.reason or "it does not look like an article")
-    finding = normalise.Finding(source, Entry(got.requested_url, got.requested_url), got.requested_url, got.final_url)
+    """A fetched page as the wire would read it."""
     try:
+        found = _draft(got, using, zone)
+        if found.verdict.kind != "article":
+            return Tried(found, None, _why_not(got, found.verdict.reason))
+        finding = normalise.Finding(
+            source, Entry(got.requested_url, got.requested_url), got.requested_url, got.final_url
+        )
         return Tried(found, with_language(normalise.article(found, finding), languages))
     except Rejected as error:
-        return Tried(found, None, error.detail or error.reason)
+        nothing = Draft(headline=None, verdict=Verdict("not-an-article", error.reason))
+        return Tried(nothing, None, _why_not(got, error.reason, error.detail))
+
+
+def _draft(got: fetch.Page, using: profiles.Profile | None, zone: str) -> Draft:
+    if (got.content_type or "").partition(";")[0].strip() == "text/plain":
+        return draft_text(got.body.decode("utf-8", "replace"), got.fetched_at, zone)
+    return draft(PageInput(got.body, got.final_url, got.content_type, got.fetched_at), using)
+
+
+_VERDICTS = {
+    "listing-page": "it lists articles",
+    "link-page": "it is made of links",
+    "no-text": "no text of an article was found on it",
+    "soft-404": "it says that nothing is there",
+    "challenge-page": "a bot wall stands before it",
+}
+
+
+def _why_not(got: fetch.Page, code: str | None, detail: str = "") -> str:
+    """In words why a page is no article, with the reason code; a feed is told apart, as that is easily mixed up."""
+    what = discover.discover(got.body, got.final_url, got.headers).page
+    if what in ("feed", "sitemap"):
+        return f"it is a {what}, which `briefwire source add` takes ({code})"
+    return f"{_VERDICTS.get(code or '') or detail.rstrip('.') or 'it does not look like one'} ({code})"
 
 
 def with_language(article: Article, allowed: tuple[str, ...]) -> Article:
@@ -96,8 +131,7 @@ def offer(door: Door, url: str, kind: str, using: profiles.Profile | None) -> Ch
     """Looks at a URL and chooses what to follow there.
 
     Raises:
-        OperatorError: it is not what `kind` says, or offers nothing to follow.
-        Retryable, Rejected: it could not be fetched.
+        OperatorError: it cannot be fetched, is not what `kind` says, or offers nothing to follow.
     """
     got = page(door, url)
     if kind != "auto":

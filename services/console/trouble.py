@@ -14,13 +14,12 @@ EXPECTED = (DBAPIError, redis.RedisError, OSError, Retryable, Rejected)
 
 _FREE_SPACE = "Free some space, then run the command again; nothing that was stored is lost."
 
+_ALLOW = "Here that is --allow-host HOST:PORT; for the workers, allow_hosts under [fetch] in briefwire.toml."
 _ADVICE = {
     "bad-url": "Give the whole address, such as https://news.example/rss.xml.",
     "scheme-refused": "Only http and https addresses can be fetched.",
-    "address-refused": "Briefwire does not speak to private addresses. If this host is yours, allow it: --allow-host HOST:PORT here, "
-    "and allow_hosts under [fetch] in briefwire.toml for the workers.",
-    "port-refused": "If this host is yours, allow it: --allow-host HOST:PORT here, and allow_hosts under [fetch] in briefwire.toml "
-    "for the workers.",
+    "address-refused": _ALLOW,
+    "port-refused": _ALLOW,
     "too-large": "Raise max_mb under [fetch] in briefwire.toml if it has to be that large.",
     "bad-secret": "A secret is whsec_ followed by Base64; leave --secret out and one is made.",
 }  # fmt: skip

@@ -71,7 +71,7 @@ def _after(opening: Opening, running: supervisor.Supervisor) -> None:
     show.say(f"{'Started':<9} {', '.join(child.name for child in running.children)}")
     with opening.read() as connection:
         sources, endpoints = intake.sources(connection), partners.endpoints(connection)
-    show.say(f"{'Watching':<9} {len(sources)} sources, for {len(endpoints)} partners")
+    show.say(f"{'Follows':<9} sources: {len(sources)}, partners: {len(endpoints)}")
     if not sources:
         show.say("Next: `briefwire source add URL` in another terminal.")
     elif not endpoints:

@@ -61,6 +61,11 @@ def add(
         chosen = reading.offer(opening.door(allowed), url, kind, using)
     label = name or host.removeprefix("www.")
     with opening.change("source.add", label, chosen.url) as (connection, now):
+        known = next((row["name"] for row in intake.sources(connection) if row["url"] == chosen.url), None)
+        if known is not None:
+            raise OperatorError(
+                f"{chosen.url} is followed already, as {known}.", "`briefwire source list` shows it.", code=4
+            )
         source_id = intake.add_source(
             connection, name=label, url=chosen.url, kind=chosen.kind, profile=profile, now=now
         )
@@ -203,7 +208,7 @@ def show_page(
     if explain and not json_:
         articles.explanation(tried.draft, using.name if using else None)
     if tried.article is None:
-        raise OperatorError(f"{url} is no article: {tried.reason or 'no reason given'}.".replace("..", "."),
+        raise OperatorError(f"{url} is no article: {tried.reason or 'no reason given'}.",
                             "Give the page of one article, or a profile that finds it with --profile.", code=1)  # fmt: skip
 
 

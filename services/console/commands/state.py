@@ -40,10 +40,10 @@ def doctor(context: typer.Context, json_: Json = False) -> None:
         for one in found:
             mark, style = _MARKS[one.state]
             show.out().print(
-                Text.assemble((f"{mark:<6}", style), (f"{one.name:<10}", "bold"), show.clean(one.what)), soft_wrap=True
+                Text.assemble((f"{mark:<6}", style), (f"{one.name:<11}", "bold"), show.clean(one.what)), soft_wrap=True
             )
             if one.next_step:
-                show.say(f"{'':<16}-> {one.next_step}")
+                show.say(f"{'':<17}-> {one.next_step}")
     if any(one.state == "fault" for one in found):
         raise typer.Exit(1)
 
