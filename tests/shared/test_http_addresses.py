@@ -119,7 +119,7 @@ NOT_A_WAY_OUT = [
     ("https://93.184.216.34:11211/", "port-refused"), ("http://93.184.216.34:0/", "port-refused"),
     ("http://93.184.216.34:65536/", "bad-url"), ("http://", "bad-url"), ("//93.184.216.34/", "bad-url"),
     ("", "bad-url"),
-    ("http://[::1", "bad-url"), ("http://a b/", "bad-url"), ("http://%00/", "bad-url"),
+    ("http://[::1", "bad-url"), ("http://a b/", "bad-url"), ("http://%00/", "bad-url"), ("http://./", "bad-url"),
     ("http://256.1.1.1/", "bad-url"),
     ("http://1.2.3.4.5/", "bad-url"), ("http://\ud800/", "bad-url"),
 ]  # fmt: skip

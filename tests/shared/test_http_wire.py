@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import socket
 import threading
 import time
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from shared.errors import Rejected, Retryable
+from shared.errors import OperatorError, Rejected, Retryable
 from shared.http import Door, Policy, Reply, Request
 from tests.shared.hostile import CASES, Authority, Case, Server, drips, ok, read_request, respond, says, tls_for
 
@@ -206,12 +207,14 @@ def test_redirects_change_the_method_as_the_standard_says(status: int, method: s
     with Server(echo) as server:
         echo.go = _moved(status, "/there?a=1#part")
         body = b"{}" if method in ("POST", "PUT") else None
-        reply = door.send(Request(f"{server.url}go", method=method, body=body, headers={"X-Key": "1"}))
+        headers = {"X-Key": "1", "content-type": "application/json"}
+        reply = door.send(Request(f"{server.url}go", method=method, body=body, headers=headers))
         assert reply.hops == ((status, f"{server.url}go"),)
         assert reply.final_url == f"{server.url}there?a=1"
     assert echo.seen[1].split()[:2] == [second, b"/there?a=1"]
     assert echo.seen[1].endswith(b"\r\n\r\n{}") is (second in (b"POST", b"PUT"))
     assert b"X-Key: 1" in echo.seen[1]
+    assert (b"content-type" in echo.seen[1]) is (second == method.encode())
 
 
 def test_what_was_meant_for_one_host_is_not_told_to_another(door: Door) -> None:
@@ -227,6 +230,7 @@ def test_what_was_meant_for_one_host_is_not_told_to_another(door: Door) -> None:
         first.go = _moved(307, f"http://user:word@127.0.0.1:{other.port}/x")
         door.send(Request(f"http://me:secret@127.0.0.1:{one.port}/go", method="POST", headers=secrets, body=b"{}"))
     assert b"Authorization: Basic bWU6c2VjcmV0\r\n" in first.seen[0]
+    assert first.seen[0].lower().count(b"authorization:") == 1
     assert b"X-Api-Key: k" in first.seen[0]
     told = second.seen[0].lower()
     assert not [name for name in (b"authorization", b"cookie", b"x-api-key") if name in told]
@@ -270,6 +274,25 @@ def test_answers_without_a_body_end_at_their_head(door: Door) -> None:
         assert door.send(Request(server.url)).status == 304
         assert door.send(Request(server.url)).body == b""
         assert server.connections == 1
+
+
+def test_a_head_request_may_announce_any_length(door: Door) -> None:
+    with Server(says(b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n")) as server:
+        reply = door.send(Request(server.url, method="HEAD"))
+        assert (reply.status, reply.body, reply.complete) == (200, b"", True)
+
+
+def test_a_body_that_decodes_before_its_end_leaves_no_connection_behind(door: Door) -> None:
+    packed = gzip.compress(b"page") + bytes(300_000)  # what follows the last member is passed over
+    with Server(says(ok(packed, b"Content-Encoding: gzip"))) as server:
+        for number in range(1, 4):
+            assert door.send(Request(server.url)).body == b"page"
+            assert server.connections == number
+
+
+def test_an_operators_authority_that_cannot_be_read_is_said_at_once() -> None:
+    with pytest.raises(OperatorError, match=r"/no/such\.pem cannot be read"):
+        Door(_policy(ca_file="/no/such.pem"))
 
 
 def test_tls_is_verified_against_the_operators_authority(authority: Authority) -> None:
