@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
-from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
+from jsonschema import Draft202012Validator, FormatChecker  # type: ignore[import-untyped]
 from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012
 
@@ -17,6 +19,7 @@ from services.publish.render.brief import Envelope, schema
 from shared.records import Article
 from tests.publish.records import ANNOTATIONS, ARTICLE, AT, event, withdrawn
 from tests.publish.test_render_conformance import RECORDS
+from tests.publish.test_render_shapes import LEGAL
 
 NINJS = Path(__file__).parents[3] / "shared" / "conformance" / "ninjs-schema_3.1.json"
 DOCUMENTED = Path(__file__).parents[2] / "docs" / "wire-format.md"
@@ -58,6 +61,14 @@ def test_the_schema_refuses_what_is_no_brief() -> None:
         assert not validator.is_valid(broken)
 
 
+def formats() -> FormatChecker:
+    """URIs by the letter of RFC 3986 and instants by RFC 3339, which the validator does not check by itself."""
+    checker = FormatChecker(formats=())
+    checker.checks("uri")(lambda value: bool(LEGAL.fullmatch(value) and re.match(r"[A-Za-z][A-Za-z0-9+.-]*:", value)))
+    checker.checks("date-time")(lambda value: dt.datetime.fromisoformat(value).utcoffset() is not None)
+    return checker
+
+
 @pytest.fixture(scope="module")
 def ninjs() -> Draft202012Validator:
     if not NINJS.exists():
@@ -66,7 +77,7 @@ def ninjs() -> Draft202012Validator:
     # Its remote reference is resolved to a schema that takes nothing, as we send no geometry.
     nothing: Resource[Any] = Resource.from_contents(False, default_specification=DRAFT202012)
     registry: Registry[Any] = Registry().with_resource("https://geojson.org/schema/GeoJSON.json", nothing)
-    return Draft202012Validator(known, registry=registry)
+    return Draft202012Validator(known, registry=registry, format_checker=formats())
 
 
 @every_record
@@ -74,8 +85,16 @@ def test_ninjs_fits_the_standard(ninjs: Draft202012Validator, record: str) -> No
     ninjs.validate(loaded("ninjs", RECORDS[record]))
 
 
-def test_ninjs_schema_would_refuse_an_unknown_field(ninjs: Draft202012Validator) -> None:
-    assert not ninjs.is_valid({**loaded("ninjs", event()), "colour": "red"})
+def test_the_standard_would_refuse_unknown_fields_and_bad_formats(ninjs: Draft202012Validator) -> None:
+    whole = loaded("ninjs", event())
+    assert ninjs.is_valid(whole)
+    for change in (
+        {"colour": "red"},
+        {"uri": "паром"},
+        {"uri": "no-scheme"},
+        {"versionCreated": "2026-03-05T10:00:00"},
+    ):
+        assert not ninjs.is_valid({**whole, **change})
 
 
 def test_ninjs_fields() -> None:
