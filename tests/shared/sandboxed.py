@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import re
@@ -95,6 +96,14 @@ class Exploit:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return os.system, ("exit 7",)
+
+
+def forges(answer: bytes) -> str:
+    """Answers in its own words, on whichever file takes them, before the child does."""
+    for descriptor in range(3, 30):
+        with contextlib.suppress(OSError):
+            os.write(descriptor, answer)
+    return "honest"
 
 
 def exploits() -> Exploit:

@@ -114,6 +114,27 @@ def test_nothing_the_child_says_is_run() -> None:
         box.call()
 
 
+@pytest.mark.parametrize(
+    "name", ["subprocess.Popen", "subprocess", "Sandbox.close", "os.system", "_spawn", "pickle.loads"]
+)
+def test_no_name_of_ours_is_a_way_to_run_something(name: str) -> None:
+    """A forged answer: the result of calling shared.sandbox.<name> on a command."""
+    call = pickle.PROTO + b"\x04" + _short(b"shared.sandbox") + _short(name.encode()) + pickle.STACK_GLOBAL
+    call += _short(b"true") + pickle.TUPLE1 + pickle.REDUCE
+    answer = call[:2] + _short(b"result") + call[2:] + pickle.TUPLE2 + pickle.STOP
+    with sandbox("forges") as box, pytest.raises((pickle.UnpicklingError, AttributeError)):
+        box.call(len(answer).to_bytes(8, "big") + answer)
+
+
+def test_a_forged_answer_cannot_be_endless() -> None:
+    with sandbox("forges", memory_mb=512) as box, pytest.raises(Rejected, match="more than it can hold"):
+        box.call((1 << 40).to_bytes(8, "big") + b"x")
+
+
+def _short(text: bytes) -> bytes:
+    return pickle.SHORT_BINUNICODE + bytes([len(text)]) + text
+
+
 @pytest.mark.parametrize("target", [f"{HERE}:missing", "tests.shared.nowhere:x"])
 def test_a_target_that_is_not_there_is_a_bug(target: str) -> None:
     box = Sandbox(target)
