@@ -189,7 +189,7 @@ def attempt(function: Callable[..., T], *args: Any) -> T | Failure:
     except Rejected as error:
         return Failure(error.reason, error.detail, later=False)
     except Exception as error:
-        log.exception("a bug: %s%r", getattr(function, "__name__", function), args[:1])
+        log.exception("a bug in %s", getattr(function, "__name__", function))
         return Failure("bug", f"{type(error).__name__}: {error}"[:300], later=False, bug=True)
 
 

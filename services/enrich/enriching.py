@@ -58,31 +58,47 @@ def words_of(article: Article) -> str:
 
 def settle(work: queue.Work, rows: Sequence[Row], studied: dict[str, list[Studied]]) -> None:
     """Commits the revisions of claimed articles in their order; of an article whose claim was lost, nothing."""
-    mine = [row for row in rows if _end_claim(work, row, studied[row["id"]])]
+    mine = claims.mine(work.connection, ArticleRow, rows)
     usable = {row["id"]: row for row in mine if row["state"] == "usable" and studied[row["id"]]}
-    linked = linking.link(work, [studied[article_id][-1].prepared for article_id in usable], usable)
+    placed = linking.link(work, [studied[article_id][-1].prepared for article_id in usable])
     guess = sections.predictor(work.connection)
-    kinds = articles.kinds(work.connection, usable)
-    for article_id, row in usable.items():
-        for one in studied[article_id]:
-            notes = Annotations(sections.categories(one.article, one.text, guess), linked[article_id].story,
-                                linked[article_id].similar)  # fmt: skip
-            _settle_revision(work, row, one.article, notes, kinds[article_id, one.article.revision])
-    linking.tell(work, (row["id"] for row in mine if row["state"] == "withdrawn"), linked)
+    noted = {key: [_noted(one, placed, guess) for one in studied[key]] for key in usable}
+    articles.annotate(work.connection, [pair for pairs in noted.values() for pair in pairs])
+    articles.set_categories(work.connection, {key: pairs[-1][1].categories for key, pairs in noted.items()})
+    articles.observe_statuses(
+        work.connection, [seen for key, row in usable.items() for seen in _status(row, noted[key][-1][0])]
+    )
+    claims.settle_many(work.connection, ArticleRow, [(row, _ended(work, row, studied[row["id"]])) for row in mine])
+    _log(work, usable, noted)
+    linking.tell(work, (row["id"] for row in mine if row["state"] == "withdrawn"), placed)
+    sections.wake(work, (category for pairs in noted.values() for category in pairs[-1][1].categories))
 
 
-def _end_claim(work: queue.Work, row: Row, studied: Sequence[Studied]) -> bool:
+Noted = tuple[Article, Annotations]
+
+
+def _noted(one: Studied, placed: linking.Placed, guess: sections.Guess | None) -> Noted:
+    key = one.article.id
+    filed = sections.categories(one.article, one.text, guess)
+    return one.article, Annotations(filed, placed.story[key], placed.similar[key])
+
+
+def _status(row: Row, article: Article) -> list[Row]:
+    if not article.section or not article.published:
+        return []
+    return [{"article_id": article.id, "source_id": row["source_id"], "section": article.section,
+             "at": article.published.at, "value": article.category_status.value}]  # fmt: skip
+
+
+def _ended(work: queue.Work, row: Row, studied: Sequence[Studied]) -> Row:
     upto = max((one.article.revision for one in studied), default=row["enriched_revision"])
-    more = work.now if row["revision"] > upto else None
-    return claims.settle(work.connection, ArticleRow, row, enriched_revision=upto, due_at=more)
+    language = studied[-1].article.language if studied else row["language"]
+    return {"enriched_revision": upto, "due_at": work.now if row["revision"] > upto else None, "language": language}
 
 
-def _settle_revision(work: queue.Work, row: Row, article: Article, notes: Annotations, kind: str) -> None:
-    articles.set_categories(work.connection, article.id, notes.categories)
-    articles.annotate(work.connection, article, notes)
-    articles.set_article(work.connection, article.id, language=article.language, story_id=notes.story)
-    if article.section and article.published:
-        articles.observe_status(work.connection, article.id, row["source_id"], article.section, article.published.at,
-                                article.category_status.value)  # fmt: skip
-    work.log(events.NewEvent(_KINDS[kind], article.id, article.revision, article.backfill))
-    sections.wake(work, notes.categories)
+def _log(work: queue.Work, usable: dict[str, Row], noted: dict[str, list[Noted]]) -> None:
+    kinds = articles.kinds(work.connection, usable)
+    for key, row in usable.items():
+        for article, _ in noted[key]:
+            kind = _KINDS[kinds[key, article.revision]]
+            work.log(events.NewEvent(kind, key, article.revision, row["backfill"]))

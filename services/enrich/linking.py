@@ -1,4 +1,4 @@
-"""Neighbours into links: an article's own, those of the articles it now belongs with, its story, and who must be told.
+"""Neighbours into links: articles' own, those of the articles they now belong with, their stories, and who must be told.
 
 Rules: back-fill never links to what was published later than itself; a withdrawn article is nobody's neighbour; an older
 article gets the link back at once, and `article.relinked` is logged where some partner asked for it.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import msgspec
 from sqlalchemy import Connection
@@ -26,36 +25,44 @@ _SEARCH = neighbours.Search(window_days=queue.SETTINGS.enrich.window_days)
 
 
 class Placed(msgspec.Struct, frozen=True):
-    """Where an article belongs: its links, its story, and the older articles that now link back to it."""
+    """Where a batch belongs: article id -> links and story; `touched` are the older articles that now link back."""
 
-    similar: tuple[Similar, ...] = ()
-    story: str | None = None
-    touched: tuple[str, ...] = ()
+    similar: dict[str, tuple[Similar, ...]] = {}
+    story: dict[str, str] = {}
+    touched: frozenset[str] = frozenset()
 
 
-def link(work: queue.Work, batch: Sequence[neighbours.Prepared], rows: dict[str, Row]) -> dict[str, Placed]:
+def link(work: queue.Work, batch: Sequence[neighbours.Prepared]) -> Placed:
     """Indexes the batch, finds each one's neighbours, draws the links both ways and settles the stories."""
     if not batch:
-        return {}
+        return Placed()
     similar.enter(work.connection)  # of two articles that arrive at once in two processes, the second sees the first
     found = neighbours.link_many(work.connection, batch, _SEARCH)
-    others = {n.article_id for one in found for n in one.neighbours}
-    facts = articles.outlines(work.connection, others | set(rows))
-    return {one.article_id: _place(work, one, linked, facts) for one, linked in zip(batch, found, strict=True)}
+    own = [one.article_id for one in batch]
+    facts = articles.outlines(work.connection, {n.article_id for one in found for n in one.neighbours} | set(own))
+    known = {article_id: [n for n in one.neighbours if n.article_id in facts and facts[n.article_id]["state"] == "usable"][:MOST]
+             for article_id, one in zip(own, found, strict=True)}  # fmt: skip
+    forward = {key: tuple(_forward(facts[key], held, facts, work.now)) for key, held in known.items()}
+    articles.set_links(work.connection, forward)
+    back = [pair for key, held in known.items() for pair in _back(facts[key], held, facts, work.now)]
+    touched = frozenset(articles.link_back(work.connection, own, back)) - set(own)
+    return Placed(forward, _stories(work, batch, known), touched)
 
 
-def _place(work: queue.Work, own: neighbours.Prepared, linked: neighbours.Linked, facts: dict[str, Row]) -> Placed:
-    now = work.now
-    known = [n for n in linked.neighbours if n.article_id in facts and facts[n.article_id]["state"] == "usable"][:MOST]
-    forward = tuple(_similar(n, facts[n.article_id], now) for n in known if _may_link(facts[own.article_id], n.later))
-    articles.set_links(work.connection, own.article_id, forward)
-    back = [n for n in known if _may_link(facts[n.article_id], n.day < own.day)]
-    drawn = articles.link_back(work.connection, own.article_id, [_back(n, now) for n in back])
-    return Placed(forward, _story(work, own, known), tuple(drawn))
+def _forward(
+    own: Row, held: Iterable[neighbours.Neighbour], facts: dict[str, Row], now: dt.datetime
+) -> Iterable[Similar]:
+    return (_similar(n, facts[n.article_id], now) for n in held if not (own["backfill"] and n.later))
 
 
-def _may_link(holder: Row, other_is_later: bool) -> bool:
-    return not (holder["backfill"] and other_is_later)
+def _back(
+    own: Row, held: Iterable[neighbours.Neighbour], facts: dict[str, Row], now: dt.datetime
+) -> Iterable[tuple[str, Similar]]:
+    """The same links as their other ends hold them."""
+    for n in held:
+        we_are_later = not n.later and not n.same_day
+        if not (facts[n.article_id]["backfill"] and we_are_later):
+            yield n.article_id, _similar(n, own, now)
 
 
 def _similar(one: neighbours.Neighbour, other: Row, now: dt.datetime) -> Similar:
@@ -63,29 +70,49 @@ def _similar(one: neighbours.Neighbour, other: Row, now: dt.datetime) -> Similar
                    now.isoformat(), one.reasons)  # fmt: skip
 
 
-def _back(one: neighbours.Neighbour, now: dt.datetime) -> dict[str, Any]:
-    return {"article_id": one.article_id, "relation": one.relation, "score": round(one.score, 4), "method": METHOD,
-            "version": VERSION, "as_of": now, "reasons": one.reasons}  # fmt: skip
+def _stories(work: queue.Work, batch: Sequence[neighbours.Prepared],
+             known: dict[str, list[neighbours.Neighbour]]) -> dict[str, str]:  # fmt: skip
+    """The story that each article joins, or begins; stories that turn out to be one are merged into the older."""
+    close = {n.article_id for held in known.values() for n in held if n.relation != "related"}
+    member = clusters.of_articles(work.connection, close | set(known))
+    began = clusters.living(work.connection, {clusters.name(article_id) for article_id in known})
+    state = clusters.sizes(work.connection, set(member.values()) | set(began.values()))
+    merges: dict[str, str] = {}
+    changed: set[str] = set()
+    for one in batch:
+        before = member.pop(one.article_id, None)
+        if before is not None:
+            state[before] = state[before]._replace(size=state[before].size - 1)
+        decision = stories.assign(_ties(known[one.article_id], member, state))
+        begun = clusters.name(one.article_id)
+        story = decision.story or began.get(begun, begun)
+        for absorbed in decision.absorbed:
+            merges[absorbed] = story
+            state[story] = clusters.Story(state[story].size + state.pop(absorbed).size, state[story].born)
+            member.update({article_id: story for article_id, s in member.items() if s == absorbed})
+            changed.discard(absorbed)
+        held = state.get(story, clusters.Story(0, one.day))
+        state[story] = clusters.Story(held.size + 1, min(held.born, one.day))
+        member[one.article_id] = story
+        changed |= {story, before} if before in state else {story}
+    mine = {one.article_id: member[one.article_id] for one in batch}
+    clusters.keep(work.connection, mine, {s: state[s].size for s in changed if s in state}, merges, work.now)
+    return mine
 
 
-def _story(work: queue.Work, own: neighbours.Prepared, known: Sequence[neighbours.Neighbour]) -> str:
-    """The story the article joins, or begins; stories that turn out to be one are merged into the older."""
-    ties = clusters.ties(work.connection, [n.article_id for n in known if n.relation != "related"], own.article_id)
-    scored = {n.article_id: n for n in known}
-    decision = stories.assign(
-        stories.Tie(t.story, scored[t.article_id].score, t.size, t.born, scored[t.article_id].relation == "duplicate")
-        for t in ties
-    )
-    story = decision.story or clusters.begin(work.connection, own.article_id, work.now)
-    for absorbed in decision.absorbed:
-        clusters.merge(work.connection, absorbed, story)
-    clusters.join(work.connection, own.article_id, story)
-    return story
+def _ties(
+    held: Iterable[neighbours.Neighbour], member: dict[str, str], state: dict[str, clusters.Story]
+) -> list[stories.Tie]:
+    return [
+        stories.Tie(story, n.score, state[story].size, state[story].born, n.relation == "duplicate")
+        for n in held
+        if n.relation != "related" and (story := member.get(n.article_id)) in state and story is not None
+    ]
 
 
-def tell(work: queue.Work, withdrawn: Iterable[str], placed: dict[str, Placed]) -> None:
+def tell(work: queue.Work, withdrawn: Iterable[str], placed: Placed) -> None:
     """Takes withdrawn articles out of everyone's links; re-issues what embeds a link that changed, where it is wanted."""
-    touched = {other for one in placed.values() for other in one.touched} - set(placed)
+    touched = set(placed.touched)
     for article_id in withdrawn:
         neighbours.unlink(work.connection, article_id)
         touched |= set(articles.unlink(work.connection, article_id))
@@ -98,9 +125,9 @@ def tell(work: queue.Work, withdrawn: Iterable[str], placed: dict[str, Placed]) 
 
 def refresh(connection: Connection, touched: Iterable[str]) -> None:
     """Rewrites the similar articles that the newest revisions carry."""
-    for article_id in sorted(touched):
-        links = tuple(_stored(row) for row in articles.links_of(connection, article_id))
-        articles.replace_similar(connection, article_id, links)
+    names = sorted(touched)
+    held = articles.links(connection, names)
+    articles.replace_similar(connection, {name: tuple(map(_stored, held.get(name, []))) for name in names})
 
 
 def _stored(row: Row) -> Similar:

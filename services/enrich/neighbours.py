@@ -54,6 +54,7 @@ class Neighbour(NamedTuple):
     score: float
     reasons: tuple[str, ...]
     later: bool
+    same_day: bool = False
 
 
 class Linked(NamedTuple):
@@ -187,14 +188,14 @@ def sketch(profile: Profile) -> list[int]:
 def _index(connection: Connection, batch: Sequence[Prepared], profiles: Sequence[Profile]) -> list[int]:
     """Adds the articles or puts them in their former texts' places; their numbers."""
     old = {known.article_id: known for known in similar.known(connection, [prepared.article_id for prepared in batch])}
-    posted = [_posted(prepared, profile) for prepared, profile in zip(batch, profiles, strict=True)]
-    fresh = [one for one in posted if one.article_id not in old]
+    ready = [posted(prepared, profile) for prepared, profile in zip(batch, profiles, strict=True)]
+    fresh = [one for one in ready if one.article_id not in old]
     docs = dict(zip((one.article_id for one in fresh), similar.bulk_load(connection, fresh), strict=True))
-    for one in posted:
+    for one in ready:
         if one.article_id in old:
             similar.replace_article(connection, old[one.article_id], *_keys(old[one.article_id]), one)
             docs[one.article_id] = old[one.article_id].doc
-    return [docs[one.article_id] for one in posted]
+    return [docs[one.article_id] for one in ready]
 
 
 def _neighbours(own: Read, judged: Iterable[tuple[Read, Judgement]], search: Search) -> Iterable[Neighbour]:
@@ -203,14 +204,16 @@ def _neighbours(own: Read, judged: Iterable[tuple[Read, Judgement]], search: Sea
             far = abs(other.day - own.day) > search.window_days
             relation: Relation = "related" if far else judgement.relation
             score, reasons = judgement.score, judgement.reasons
-            yield Neighbour(other.article_id, other.day, relation, score, reasons, other.day > own.day)
+            later, same_day = other.day > own.day, other.day == own.day
+            yield Neighbour(other.article_id, other.day, relation, score, reasons, later, same_day)
 
 
 def _rank(one: Neighbour) -> tuple[int, float, str]:
     return ("duplicate", "same_story", "related").index(one.relation), -one.score, one.article_id
 
 
-def _posted(prepared: Prepared, profile: Profile) -> similar.Posted:
+def posted(prepared: Prepared, profile: Profile) -> similar.Posted:
+    """The article as the index takes it."""
     return similar.Posted(
         article_id=prepared.article_id,
         day=prepared.day,

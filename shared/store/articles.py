@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from shared import records
 from shared.models import ArticleRow, CategoryRow, EntryRow, LinkRow, RevisionRow, Row, StatusRow
 from shared.store import claims
-from shared.store.rows import insert_ignore, upsert
+from shared.store.rows import insert_ignore, update_many, upsert
 
 
 def find(connection: Connection, identity: str, *, lock: bool = False) -> Row | None:
@@ -121,19 +121,24 @@ def history(connection: Connection, article_id: str) -> list[Row]:
     return [dict(row) for row in connection.execute(found).mappings()]
 
 
-def annotate(connection: Connection, article: records.Article, notes: records.Annotations) -> None:
-    """Keeps what we worked out about one revision, and what enrichment settled about the article itself."""
-    where = (RevisionRow.article_id == article.id, RevisionRow.revision == article.revision)
-    values = {"annotations": records.to_json(notes), "record": records.to_json(article)}
-    connection.execute(update(RevisionRow).where(*where).values(values))
+def annotate(connection: Connection, done: Sequence[tuple[records.Article, records.Annotations]]) -> None:
+    """Keeps what we worked out about revisions: beside the record, and the language in it, which ingest left open."""
+    rows = [
+        {"article_id": article.id, "revision": article.revision, "annotations": records.to_json(notes),
+         "record": records.to_json(article)}
+        for article, notes in done
+    ]  # fmt: skip
+    update_many(connection, RevisionRow, rows, key=["article_id", "revision"])
 
 
-def set_categories(connection: Connection, article_id: str, categories: Iterable[records.Category]) -> None:
-    """Replaces the computed and asserted categories of an article; a person's stay."""
-    stale = delete(CategoryRow).where(CategoryRow.article_id == article_id, CategoryRow.method != "person")
+def set_categories(connection: Connection, filed: Mapping[str, Iterable[records.Category]]) -> None:
+    """Replaces the computed and asserted categories of articles; a person's stay."""
+    stale = delete(CategoryRow).where(CategoryRow.article_id.in_(list(filed)), CategoryRow.method != "person")
     connection.execute(stale)
     rows = [
-        msgspec.structs.asdict(c) | {"article_id": article_id, "reasons": json.dumps(c.reasons)} for c in categories
+        msgspec.structs.asdict(c) | {"article_id": article_id, "reasons": json.dumps(c.reasons, ensure_ascii=False)}
+        for article_id, categories in filed.items()
+        for c in categories
     ]
     insert_ignore(connection, CategoryRow, rows, conflict=["article_id", "scheme", "code"])
 
@@ -154,27 +159,57 @@ def labelled(connection: Connection, scheme: str, limit: int = 20_000) -> list[t
     return [(a, code) for a, code in connection.execute(found.order_by(CategoryRow.article_id).limit(limit))]
 
 
-def set_links(connection: Connection, article_id: str, links: Iterable[records.Similar]) -> None:
-    """Replaces the links that start at an article, except those a person dropped."""
-    connection.execute(delete(LinkRow).where(LinkRow.article_id == article_id, LinkRow.dropped.is_(False)))
-    rows = [
-        {"article_id": article_id, "other_id": s.article_id, "relation": s.relation, "score": s.score, "method": s.method,
-         "version": s.version, "as_of": dt.datetime.fromisoformat(s.as_of), "reasons": json.dumps(s.reasons, ensure_ascii=False),
-         "dropped": False}
-        for s in links
-    ]  # fmt: skip
+def set_links(connection: Connection, links: Mapping[str, Sequence[records.Similar]]) -> None:
+    """Replaces the links that start at these articles, except those a person dropped."""
+    connection.execute(delete(LinkRow).where(LinkRow.article_id.in_(list(links)), LinkRow.dropped.is_(False)))
+    rows = [_link_row(article_id, link) for article_id, held in links.items() for link in held]
     insert_ignore(connection, LinkRow, rows, conflict=["article_id", "other_id"])
+
+
+def link_back(
+    connection: Connection, targets: Collection[str], links: Sequence[tuple[str, records.Similar]]
+) -> list[str]:
+    """Makes (holder, link) all the links that others hold to `targets`; those a person dropped stay dropped.
+
+    Returns whose links are new.
+    """
+    found = select(LinkRow.article_id, LinkRow.other_id).where(LinkRow.other_id.in_(list(targets)))
+    known = {(holder, target) for holder, target in connection.execute(found)}
+    wanted = {(holder, link.article_id) for holder, link in links}
+    stale = [{"holder": holder, "target": target} for holder, target in sorted(known - wanted)]
+    if stale:
+        gone = (LinkRow.article_id == bindparam("holder"), LinkRow.other_id == bindparam("target"))
+        connection.execute(delete(LinkRow.__table__).where(*gone, LinkRow.dropped.is_(False)), stale)  # type: ignore[arg-type]  # a Table, typed as any FromClause
+    rows = [_link_row(holder, link) for holder, link in links]
+    insert_ignore(connection, LinkRow, rows, conflict=["article_id", "other_id"])
+    return sorted({holder for holder, _ in wanted - known})
+
+
+def _link_row(holder: str, link: records.Similar) -> Row:
+    return {
+        "article_id": holder, "other_id": link.article_id, "relation": link.relation, "score": link.score,
+        "method": link.method, "version": link.version, "as_of": dt.datetime.fromisoformat(link.as_of),
+        "reasons": json.dumps(link.reasons, ensure_ascii=False), "dropped": False,
+    }  # fmt: skip
 
 
 def links_of(connection: Connection, article_id: str) -> list[Row]:
     """The article's links with the other article's headline, state and URL, strongest first."""
+    return links(connection, [article_id]).get(article_id, [])
+
+
+def links(connection: Connection, article_ids: Collection[str]) -> dict[str, list[Row]]:
+    """Article id -> its links with the other articles' headline, state and URL, strongest first."""
     found = (
         select(*LinkRow.__table__.columns, ArticleRow.headline, ArticleRow.url, ArticleRow.state, ArticleRow.held)
         .join(ArticleRow, ArticleRow.id == LinkRow.other_id)
-        .where(LinkRow.article_id == article_id, LinkRow.dropped.is_(False))
+        .where(LinkRow.article_id.in_(list(article_ids)), LinkRow.dropped.is_(False))
         .order_by(LinkRow.score.desc(), LinkRow.other_id)
     )
-    return [dict(row) | {"reasons": json.loads(row["reasons"])} for row in connection.execute(found).mappings()]
+    held: dict[str, list[Row]] = {}
+    for row in connection.execute(found).mappings():
+        held.setdefault(row["article_id"], []).append(dict(row) | {"reasons": json.loads(row["reasons"])})
+    return held
 
 
 def outlines(connection: Connection, ids: Iterable[str]) -> dict[str, Row]:
@@ -191,23 +226,6 @@ def kinds(connection: Connection, ids: Iterable[str]) -> dict[tuple[str, int], s
     return {(a, n): kind for a, n, kind in connection.execute(found.where(RevisionRow.article_id.in_(list(ids))))}
 
 
-def link_back(connection: Connection, article_id: str, links: Sequence[Row]) -> list[str]:
-    """Draws links from other articles to this one; those a person dropped stay dropped. Returns whose links are new."""
-    holders = [link["article_id"] for link in links]
-    found = select(LinkRow.article_id).where(LinkRow.article_id.in_(holders), LinkRow.other_id == article_id)
-    known = set(connection.execute(found).scalars())
-    stale = delete(LinkRow).where(
-        LinkRow.other_id == article_id, LinkRow.dropped.is_(False), LinkRow.article_id.not_in(holders)
-    )
-    connection.execute(stale)
-    rows = [
-        link | {"other_id": article_id, "reasons": json.dumps(link["reasons"], ensure_ascii=False), "dropped": False}
-        for link in links
-    ]
-    insert_ignore(connection, LinkRow, rows, conflict=["article_id", "other_id"])
-    return [holder for holder in holders if holder not in known]
-
-
 def unlink(connection: Connection, article_id: str) -> list[str]:
     """Removes every link from and to an article. Returns the articles that linked to it."""
     holders = list(connection.execute(select(LinkRow.article_id).where(LinkRow.other_id == article_id)).scalars())
@@ -215,21 +233,24 @@ def unlink(connection: Connection, article_id: str) -> list[str]:
     return holders
 
 
-def replace_similar(connection: Connection, article_id: str, links: tuple[records.Similar, ...]) -> None:
-    """Puts these similar articles into the annotations of the newest enriched revision."""
-    newest = select(ArticleRow.enriched_revision).where(ArticleRow.id == article_id).scalar_subquery()
-    where = (RevisionRow.article_id == article_id, RevisionRow.revision == newest)
-    notes = _annotations(connection.execute(select(RevisionRow.annotations).where(*where)).scalar())
-    changed = records.to_json(msgspec.structs.replace(notes, similar=links))
-    connection.execute(update(RevisionRow).where(*where).values(annotations=changed))
+def replace_similar(connection: Connection, similar: Mapping[str, tuple[records.Similar, ...]]) -> None:
+    """Puts these similar articles into the annotations of each article's newest enriched revision."""
+    found = (
+        select(RevisionRow.article_id, RevisionRow.revision, RevisionRow.annotations)
+        .join(ArticleRow, ArticleRow.id == RevisionRow.article_id)
+        .where(RevisionRow.article_id.in_(list(similar)), RevisionRow.revision == ArticleRow.enriched_revision)
+    )
+    rows = [
+        {"article_id": article_id, "revision": number,
+         "annotations": records.to_json(msgspec.structs.replace(_annotations(notes), similar=similar[article_id]))}
+        for article_id, number, notes in connection.execute(found).all()
+    ]  # fmt: skip
+    update_many(connection, RevisionRow, rows, key=["article_id", "revision"])
 
 
-def observe_status(
-    connection: Connection, article_id: str, source_id: int, section: str, at: dt.datetime, value: str
-) -> None:
-    """What this article says of its section's status; the same however often it is said."""
-    row = {"article_id": article_id, "source_id": source_id, "section": section, "at": at, "value": value}
-    upsert(connection, StatusRow, [row], conflict=["article_id"])
+def observe_statuses(connection: Connection, seen: Sequence[Row]) -> None:
+    """What articles say of their sections' status (article_id, source_id, section, at, value); the same however often said."""
+    upsert(connection, StatusRow, seen, conflict=["article_id"])
 
 
 def statuses(connection: Connection, source_id: int | None = None) -> list[Row]:

@@ -16,6 +16,7 @@ import psutil
 from sqlalchemy import Connection, and_, or_, select, update
 
 from shared.models import ArticleRow, EntryRow, LaneRow, Row, SourceRow
+from shared.store.rows import update_many
 
 POISON = 3
 LEASE_S = 60.0
@@ -83,6 +84,22 @@ def settle(connection: Connection, table: type[Any], row: Row, **values: Any) ->
         .execution_options(synchronize_session=False)
     )
     return connection.execute(statement).rowcount == 1
+
+
+def mine(connection: Connection, table: type[Any], rows: Sequence[Row]) -> list[Row]:
+    """Those claimed rows whose lease is still ours, locked until the transaction ends."""
+    key = table.__table__.primary_key.columns[0]
+    epochs = {row[key.name]: row["lease_epoch"] for row in rows}
+    found = select(key, table.__table__.c.lease_epoch).where(key.in_(list(epochs))).with_for_update()
+    kept = {k for k, epoch in connection.execute(found) if epochs[k] == epoch}
+    return [row for row in rows if row[key.name] in kept]
+
+
+def settle_many(connection: Connection, table: type[Any], results: Sequence[tuple[Row, Row]]) -> None:
+    """Ends claims that `mine` found to be ours: (claimed row, its new values); all name the same columns."""
+    key = table.__table__.primary_key.columns[0].name
+    free: Row = {"lease_owner": None, "lease_until": None, "attempts": 0}
+    update_many(connection, table, [free | values | {key: row[key]} for row, values in results], key=[key])
 
 
 def renew(connection: Connection, table: type[Any], row: Row, now: dt.datetime, lease_s: float = LEASE_S) -> bool:
