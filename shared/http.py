@@ -40,13 +40,15 @@ class Policy(msgspec.Struct, frozen=True):
     """What the door lets through. Sizes in bytes, durations in seconds.
 
     `allow_hosts` names internal hosts, "host" or "host:port": for those, and only those, addresses that are not public
-    and any port are let through. `ca_file` is a PEM file of further authorities, for internal hosts.
+    and any port are let through. Connections are kept for `idle_s` after their last use. `ca_file` is a PEM file of
+    further authorities, for internal hosts.
     """
 
     allow_hosts: frozenset[str] = frozenset()
     user_agent: str = "Briefwire/0.1"
     ports: frozenset[int] = frozenset((80, 443, 8080, 8443))
     connect_s: float = 5.0
+    idle_s: float = 60.0
     deadline_s: float = 30.0
     max_raw: int = 10 * 1024 * 1024
     max_decoded: int = 20 * 1024 * 1024
@@ -123,8 +125,13 @@ class Door:
                 "headers-too-large", "encoding-refused", "too-many-redirects".
         """
         policy = self.policy
-        max_raw = max(policy.max_raw, request.max_decoded or 0)
-        call = wire.Call(self._connect, request.deadline_s or policy.deadline_s, max_raw, policy.max_header_bytes)
+        call = wire.Call(
+            self._connect,
+            within_s=request.deadline_s or policy.deadline_s,
+            idle_s=policy.idle_s,
+            max_raw=max(policy.max_raw, request.max_decoded or 0),
+            max_head=policy.max_header_bytes,
+        )
         with wire.running(call):
             return self._follow(_first_step(request, policy), request, call)
 

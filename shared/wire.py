@@ -35,11 +35,13 @@ Connect = Callable[[str, int, "Call"], tuple[socket.socket, str]]
 class Call:
     """What one call out allows and has seen so far; its connection finds it through `_CALL`.
 
-    Every wait ends `within_s` seconds from now. `max_raw` and `max_head` cap bodies and heads, in bytes.
+    Every wait ends `within_s` seconds from now. A connection unused for `idle_s` is not trusted: firewalls forget it
+    without a word. `max_raw` and `max_head` cap bodies and heads, in bytes.
     """
 
-    def __init__(self, connect: Connect, within_s: float, max_raw: int, max_head: int) -> None:
-        self.connect, self.within_s, self.max_raw, self.max_head = connect, within_s, max_raw, max_head
+    def __init__(self, connect: Connect, *, within_s: float, idle_s: float, max_raw: int, max_head: int) -> None:
+        self.connect, self.within_s, self.idle_s = connect, within_s, idle_s
+        self.max_raw, self.max_head = max_raw, max_head
         self.started = time.monotonic()
         self.ends = self.started + within_s
         self.begin_try(fresh=False)
@@ -320,6 +322,7 @@ class _Response(http.client.HTTPResponse):
 class _PlainConnection(HTTPConnection):
     response_class = _Response
     peer = ""
+    used_at = 0.0
 
     def _new_conn(self) -> socket.socket:
         call = _CALL.get()
@@ -327,13 +330,14 @@ class _PlainConnection(HTTPConnection):
         return sock
 
     def getresponse(self) -> Any:
-        _CALL.get().peer = self.peer
+        _CALL.get().peer, self.used_at = self.peer, time.monotonic()
         return super().getresponse()
 
 
 class _TlsConnection(HTTPSConnection):
     response_class = _Response
     peer = ""
+    used_at = 0.0
 
     def _new_conn(self) -> socket.socket:
         call = _CALL.get()
@@ -341,7 +345,7 @@ class _TlsConnection(HTTPSConnection):
         return sock
 
     def getresponse(self) -> Any:
-        _CALL.get().peer = self.peer
+        _CALL.get().peer, self.used_at = self.peer, time.monotonic()
         return super().getresponse()
 
 
@@ -349,18 +353,19 @@ class _PlainPool(HTTPConnectionPool):
     ConnectionCls = _PlainConnection
 
     def _get_conn(self, timeout: float | None = None) -> Any:
-        return _fresh_if_asked(super()._get_conn(timeout))
+        return _trusted(super()._get_conn(timeout))
 
 
 class _TlsPool(HTTPSConnectionPool):
     ConnectionCls = _TlsConnection
 
     def _get_conn(self, timeout: float | None = None) -> Any:
-        return _fresh_if_asked(super()._get_conn(timeout))
+        return _trusted(super()._get_conn(timeout))
 
 
-def _fresh_if_asked(connection: Any) -> Any:
-    if _CALL.get().fresh:
+def _trusted(connection: Any) -> Any:
+    call = _CALL.get()
+    if call.fresh or time.monotonic() - connection.used_at > call.idle_s:
         connection.close()  # it connects again when it is used
     return connection
 

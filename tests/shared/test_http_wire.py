@@ -144,6 +144,17 @@ def test_connections_are_kept_and_shared(door: Door) -> None:
         assert server.connections == 1
 
 
+def test_a_connection_long_unused_is_not_trusted() -> None:
+    """A firewall in between may have forgotten it: the request would go nowhere until its deadline."""
+    door = Door(_policy(idle_s=0.05, deadline_s=5.0))
+    with Server(says(ok(b"fine"))) as server:
+        for number in (1, 2):
+            door.send(Request(server.url, method="POST", body=b"{}"))
+            assert server.connections == number
+            time.sleep(0.1)
+        door.close()
+
+
 def test_a_kept_connection_that_died_is_replaced_once(door: Door) -> None:
     """The server closes while idle, and it does so only when the next request is on its way."""
 
