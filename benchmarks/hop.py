@@ -32,16 +32,23 @@ def main() -> None:
     site, receiver = BulkSite(5, seed=1), Receiver(secret)
     site.start()
     receiver.start()
-    with tempfile.TemporaryDirectory() as folder, running(
-        Path(folder), [host_of(site.url), host_of(receiver.url)], fetch={"poll_min_s": 3600.0, "poll_max_s": 3600.0}
-    ) as wire:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        running(
+            Path(folder), [host_of(site.url), host_of(receiver.url)], fetch={"poll_min_s": 3600.0, "poll_max_s": 3600.0}
+        ) as wire,
+    ):
         source = wire.add_source(site.feed_url)
         wire.add_partner(receiver.url, "partner", secret)
         wire.wait(lambda: len(receiver.accepted) >= 5 and wire.idle(), 60, "the first poll")
         times = [_one(wire, source, site, receiver, n) for n in range(entries)]
     site.stop()
     receiver.stop()
-    print(json.dumps({"entries": entries, "median_ms": round(statistics.median(times), 1), "worst_ms": round(max(times), 1)}))
+    print(
+        json.dumps(
+            {"entries": entries, "median_ms": round(statistics.median(times), 1), "worst_ms": round(max(times), 1)}
+        )
+    )
 
 
 def _one(wire: Wire, source: int, site: BulkSite, receiver: Receiver, number: int) -> float:
@@ -62,7 +69,7 @@ def _one(wire: Wire, source: int, site: BulkSite, receiver: Receiver, number: in
 def _ring(wire: Wire, source: int) -> None:
     """The poke: what `briefwire source poll` does."""
     os.environ["BRIEFWIRE_DATA"] = str(wire.folder)
-    from shared import queue  # noqa: PLC0415 - reads the settings of the wire under test
+    from shared import queue
 
     queue.bell.send(pipeline.WAKES["source.due"], [[source]])
     assert broker.answers(wire.settings)

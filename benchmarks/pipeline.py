@@ -13,6 +13,7 @@ first page handed over to the last receipt at the last partner. The last line is
 from __future__ import annotations
 
 import argparse
+import base64
 import contextlib
 import json
 import os
@@ -46,7 +47,15 @@ class Receivers:
         self.urls = [self._url(folder / f"receiver{n}.json") for n in range(count)]
 
     def _start(self, ready: Path) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "services.console.demo.receiver", "--secret", self.secret, "--ready", str(ready)]
+        command = [
+            sys.executable,
+            "-m",
+            "services.console.demo.receiver",
+            "--secret",
+            self.secret,
+            "--ready",
+            str(ready),
+        ]
         return subprocess.Popen(command, stdin=subprocess.PIPE)
 
     def _url(self, ready: Path) -> str:
@@ -76,7 +85,11 @@ def main() -> None:
     options = parser.parse_args()
     made = [bulk.page(n, 3, HOST, large=not options.small) for n in range(options.articles)]
     urls = [f"http://{HOST}{bulk.item(n, 3).brief.path}" for n in range(options.articles)]
-    out: dict[str, Any] = {"articles": options.articles, "cores": os.cpu_count(), "page_kb": round(sum(map(len, made)) / 1024 / len(made))}
+    out: dict[str, Any] = {
+        "articles": options.articles,
+        "cores": os.cpu_count(),
+        "page_kb": round(sum(map(len, made)) / 1024 / len(made)),
+    }
     if options.only in (None, "ours"):
         out |= _run(ours, made, urls)
     if options.only in (None, "trafilatura"):
@@ -153,13 +166,11 @@ def plain(extractor: str) -> Side:
     """The plain chain with that extractor."""
 
     def side(wire: Wire, pages: list[bytes], urls: list[str], done: Callable[[], bool]) -> dict[str, Any]:
-        from services.supervisor import Supervisor  # noqa: PLC0415 - only this side starts a broker by itself
-        from shared import broker, migrations  # noqa: PLC0415
+        from shared import broker, migrations
 
         os.environ["BRIEFWIRE_DATA"] = str(wire.folder)
         os.environ["PLAIN_EXTRACTOR"] = extractor
         migrations.upgrade(wire.store)
-        assert Supervisor
         server = broker.start(wire.settings)
         done()
         source = wire.add_source("http://bulk.example/", kind="push")
@@ -187,8 +198,6 @@ for line in sys.stdin:
 
 
 def _lines(ids: list[int], pages: list[bytes], urls: list[str]) -> bytes:
-    import base64  # noqa: PLC0415 - beside its one use
-
     rows = ([i, base64.b64encode(page).decode(), url] for i, page, url in zip(ids, pages, urls, strict=True))
     return "\n".join(map(json.dumps, rows)).encode()
 
@@ -202,7 +211,9 @@ def _plain_workers(wire: Wire) -> Iterator[None]:
     log = (wire.folder / "plain.log").open("ab")
     with log:
         workers = [
-            subprocess.Popen([*command, "-Q", f"plain_{name}", "-P", pool, "-c", n, "-n", f"{name}@%h"], stdout=log, stderr=log)
+            subprocess.Popen(
+                [*command, "-Q", f"plain_{name}", "-P", pool, "-c", n, "-n", f"{name}@%h"], stdout=log, stderr=log
+            )
             for name, pool, n in kinds
         ]
         time.sleep(8)  # all of them are up well before
@@ -218,7 +229,14 @@ def _plain_workers(wire: Wire) -> Iterator[None]:
 def _by_process(wire: Wire) -> dict[str, float]:
     """CPU seconds so far of each of the wire's parts, its pool's processes included."""
     assert wire.process is not None
-    parts = {"fetch": "fetch@", "extract": "extract@", "enrich": "enrich@", "deliver": "deliver@", "feeder": "shared.feeder", "broker": "valkey"}
+    parts = {
+        "fetch": "fetch@",
+        "extract": "extract@",
+        "enrich": "enrich@",
+        "deliver": "deliver@",
+        "feeder": "shared.feeder",
+        "broker": "valkey",
+    }
     spent = {}
     for name, word in parts.items():
         process = wire.child(word)

@@ -62,7 +62,7 @@ def extract(entry_id: int, page: str, url: str) -> dict[str, Any]:
         found = _with_trafilatura(body, finding)
     with begin() as work:
         row = {"id": entry_id, "source_id": 1, "article_id": None}
-        storing.store(work.connection, row, found, 0, now)
+        storing.store(work.connection, row, found, None, 0, now)
         intake.finish_entry(work.connection, entry_id, "stored", article_id=found.article.id)
     result: dict[str, Any] = records.to_plain(found.article)
     return result
@@ -98,14 +98,16 @@ def enrich(article: dict[str, Any]) -> dict[str, Any]:
 @app.task(name="plain.publish")
 def publish(message: dict[str, Any]) -> None:
     """One POST an endpoint; what came of it is stored."""
-    import msgspec  # noqa: PLC0415 - beside its one use
+    import msgspec
 
     event = msgspec.convert(message["event"], events.Event)
     with begin() as work:
         endpoints = partners.endpoints(work.connection)
         name = installation.name(work.connection)
         planned = [
-            partners.Planned(row["id"], event, sign.delivery_id(f"{name}:{row['id']}", event.article_id, 1, event.kind, 0))
+            partners.Planned(
+                row["id"], event, sign.delivery_id(f"{name}:{row['id']}", event.article_id, 1, event.kind, 0)
+            )
             for row in endpoints
         ]
         partners.plan(work.connection, planned, event.number, work.now)
@@ -122,9 +124,9 @@ def _post(endpoint: dict[str, Any], row: dict[str, Any], message: dict[str, Any]
     rendered = render(endpoint["format"], lane.render_input(row | {"contents": contents, "at": at}))
     now = clock.now()
     headers = sign.sign(lane.target_of(endpoint).secrets, row["webhook_id"], now, rendered.body)
-    reply = requests.post(endpoint["url"], rendered.body, headers=headers | {"Content-Type": rendered.content_type}, timeout=20)
+    reply = requests.post(
+        endpoint["url"], rendered.body, headers=headers | {"Content-Type": rendered.content_type}, timeout=20
+    )
     took = int(1000 * (clock.now() - now).total_seconds())
     assert isinstance(policy.judge(policy.Outcome(status=reply.status_code), 1, now, 0.0), policy.Delivered)
     return partners.Tried(row, "delivered", clock.now(), took, status=reply.status_code)
-
-

@@ -177,6 +177,16 @@ class PageRow(Base):
     fetched_at: Mapped[dt.datetime]
 
 
+class RobotsRow(Base):
+    """What a host's robots.txt said, when it was last asked, and when it could last be read."""
+
+    __tablename__ = "robots"
+    host: Mapped[str] = mapped_column(String(290), primary_key=True)
+    rules: Mapped[bytes]  # JSON of services.ingest.robots.Rules
+    asked_at: Mapped[dt.datetime]
+    read_at: Mapped[dt.datetime | None]
+
+
 class ArticleRow(Leased, Base):
     """The present of one article. Its past is in `revision`. The claim of enrichment is on this row, so revisions pass in order."""
 
@@ -513,6 +523,8 @@ class TokenRow(Base):
 
 
 Index("ix_article_first_seen_at", ArticleRow.first_seen_at)  # the desk lists articles by first sight
+Index("ix_article_embargo_until", ArticleRow.embargo_until, sqlite_where=text("embargo_until IS NOT NULL"),
+      postgresql_where=text("embargo_until IS NOT NULL"))  # fmt: skip
 
 
 Row = dict[str, Any]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime as dt
 import time
 
-from services.ingest import fetch, storing
+from services.ingest import fetch, manners, storing
 from shared import clock, queue
 from shared.errors import Rejected
 from shared.models import LaneRow, Row
@@ -22,7 +22,7 @@ TRIES = 10
 
 _HOST_FAULTS = frozenset((
     "slow-down", "dns-failed", "connect-refused", "connect-timeout", "connect-failed", "connection-refused",
-    "connection-reset", "deadline", "tls-failed", "server-error",
+    "connection-reset", "deadline", "tls-failed", "robots-unreachable", "bot-wall", "server-error",
 ))  # fmt: skip
 """Reasons that say something about the host, not about one page: its whole lane waits."""
 
@@ -41,7 +41,7 @@ def drain(key: str) -> None:
         got = attempt(page_of, entry)
         with begin() as work:
             blocked = settle(work, lane, entry, got)
-        time.sleep(CFG.fetch.gap_s)
+        time.sleep(min(gap_s(entry["url"]), SLICE_S))
     with begin() as work:
         left = lanes.rest(work.connection, lane, blocked_until=blocked, failures=lane["failures"] + 1 if blocked else 0)
         if left is not None and left <= work.now and blocked is None:
@@ -52,6 +52,10 @@ def page_of(entry: Row) -> fetch.Page | fetch.NotModified | fetch.Gone:
     """The entry's page over the door. Raises Retryable or Rejected."""
     if entry["url"] is None:
         raise Rejected("no-link", "The entry has no link to a page.")
+    if CFG.fetch.robots:
+        decision = manners.ask(entry["url"])
+        if not decision.allowed:
+            raise Rejected("robots-disallowed", decision.why)
     return fetch.get(queue.door(), entry["url"], etag=entry["etag"], last_modified=entry["last_modified"])
 
 
@@ -73,6 +77,12 @@ def settle(
         case Failure():
             _never(work, entry, got.reason, got.detail)
     return None
+
+
+def gap_s(url: str | None) -> float:
+    """Seconds between two requests to the host: ours, or the longer gap that its robots.txt asks for."""
+    asked = manners.gap_s(url) if url and CFG.fetch.robots else 0.0
+    return max(CFG.fetch.gap_s, asked)
 
 
 def _next(key: str) -> Row | None:

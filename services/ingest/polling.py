@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from services.ingest import fetch, listings, schedule
+from services.ingest import fetch, listings, schedule, sitemaps
 from services.ingest.profiles import Profile
 from shared import records, urls
 from shared.errors import Rejected
@@ -50,9 +50,21 @@ def read(door: Door, source: Row, profile: Profile | None) -> Read:
             raise Rejected("not-found", f"{source['url']} answered {status}; check the address.")
         case fetch.Page():
             feed = parse(source["kind"], got.body, got.final_url, got.content_type, profile)
+            if feed.kind == "sitemap-index":
+                feed = _through_index(door, feed)
             moved = got.final_url if got.permanent and got.final_url != source["url"] else None
             outcome = schedule.Outcome(kind="read", ttl_s=feed.ttl_s, max_age_s=got.max_age_s, moved_to=moved)
             return Read(feed, outcome, got.etag, got.last_modified)
+
+
+def _through_index(door: Door, index: records.Feed) -> records.Feed:
+    """The entries of those sitemaps of an index that are worth reading at a poll."""
+    entries: list[records.Entry] = []
+    for url in sitemaps.worth_reading(index):
+        got = fetch.get(door, url)
+        if isinstance(got, fetch.Page):
+            entries += parse("sitemap", got.body, got.final_url, got.content_type, None).entries
+    return msgspec.structs.replace(index, entries=tuple(entries))
 
 
 def parse(kind: str, body: bytes, url: str, content_type: str | None, profile: Profile | None) -> records.Feed:

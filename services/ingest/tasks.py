@@ -7,6 +7,8 @@ import random
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import Connection
+
 from services.ingest import lane, normalise, polling, profiles, schedule, storing
 from services.ingest.normalise import Extracted, Finding
 from shared import clock, queue
@@ -98,10 +100,22 @@ def extract_pages(ids: list[int]) -> None:
     with queue.store().read() as connection:
         pages = intake.pages(connection, [row["page_id"] for row in rows])
         sources = intake.source_facts(connection, {row["source_id"] for row in rows})
-    results = [_extract(row, pages[row["page_id"]], sources[row["source_id"]]) for row in rows]
+    found = [_extract(row, pages[row["page_id"]], sources[row["source_id"]]) for row in rows]
+    with queue.store().read() as connection:
+        results = [_compared(connection, row, one) for row, one in zip(rows, found, strict=True)]
     with begin() as work:
         for row, result in zip(rows, results, strict=True):
             _settle_page(work, row, result)
+
+
+Result = tuple[Extracted, storing.Compared | None] | Failure
+
+
+def _compared(connection: Connection, row: Row, found: Extracted | Failure) -> Result:
+    if isinstance(found, Failure):
+        return found
+    compared = attempt(storing.compare, connection, row, found)
+    return compared if isinstance(compared, Failure) else (found, compared)
 
 
 def _extract(row: Row, page: Row, source: Row) -> Extracted | Failure:
@@ -115,7 +129,7 @@ def _extract(row: Row, page: Row, source: Row) -> Extracted | Failure:
     )
 
 
-def _settle_page(work: queue.Work, row: Row, result: Extracted | Failure) -> None:
+def _settle_page(work: queue.Work, row: Row, result: Result) -> None:
     if isinstance(result, Failure):
         state = (
             "quarantined" if row["state"] == "waiting" else row["state"]
@@ -131,8 +145,9 @@ def _settle_page(work: queue.Work, row: Row, result: Extracted | Failure) -> Non
         return
     if not claims.settle(work.connection, EntryRow, row):
         return
-    stored = storing.store(work.connection, row, result, row["page_id"], work.now)
-    published = result.article.published
+    found, compared = result
+    stored = storing.store(work.connection, row, found, compared, row["page_id"], work.now)
+    published = found.article.published
     revisit = storing.revisit_at(published.at if published else row["seen_at"], work.now, CFG.fetch.revisit_pace)
     intake.finish_entry(work.connection, row["id"], stored.state, article_id=stored.article_id,
                         revisit_at=revisit if row["host"] and stored.state == "stored" else None)  # fmt: skip

@@ -208,7 +208,7 @@ def _send(endpoint: Row, target: deliver.Target, row: Row) -> policy.Outcome:
     name = storage.layout(storage.DEFAULT_LAYOUT, storage.layout_values(event, rendered.extension))
     result = attempt(storage.put, endpoint["url"], name, rendered.body)
     if isinstance(result, Failure):
-        return policy.Outcome(failure=result.reason, detail=result.detail)
+        return policy.Outcome(failure=result.reason, detail=result.detail, refused=not result.later)
     return policy.Outcome(status=201 if result.written else 200, excerpt=result.url)
 
 

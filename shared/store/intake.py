@@ -13,9 +13,9 @@ from sqlalchemy import Connection, func, insert, select, update
 
 from shared import records
 from shared.errors import OperatorError
-from shared.models import EntryRow, PageRow, Row, SourceRow
+from shared.models import EntryRow, PageRow, RobotsRow, Row, SourceRow
 from shared.store import claims, lanes
-from shared.store.rows import insert_ignore
+from shared.store.rows import insert_ignore, upsert
 
 
 class NewEntry(msgspec.Struct, frozen=True):
@@ -207,6 +207,21 @@ def source_facts(connection: Connection, ids: Collection[int]) -> dict[int, Row]
     """Name, kind and profile of sources by id."""
     found = select(SourceRow.id, SourceRow.name, SourceRow.kind, SourceRow.profile, SourceRow.url)
     return {row["id"]: dict(row) for row in connection.execute(found.where(SourceRow.id.in_(list(ids)))).mappings()}
+
+
+def robots(connection: Connection, host: str) -> Row | None:
+    """What the host's robots.txt said when last asked."""
+    row = connection.execute(select(*RobotsRow.__table__.columns).where(RobotsRow.host == host)).mappings().first()
+    return dict(row) if row else None
+
+
+def keep_robots(connection: Connection, host: str, rules: bytes, now: dt.datetime, *, read: bool) -> None:
+    """Keeps the rules of a host; `read` says that they came from the host itself and not from its silence."""
+    before = robots(connection, host)
+    read_at = now if read else before["read_at"] if before else None
+    upsert(
+        connection, RobotsRow, [{"host": host, "rules": rules, "asked_at": now, "read_at": read_at}], conflict=["host"]
+    )
 
 
 def entry_of(row: Row) -> records.Entry:

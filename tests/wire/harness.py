@@ -22,7 +22,14 @@ UP = "from services import supervisor; from shared import settings; supervisor.r
 
 LOOPBACK = {
     "web": {"port": 0},
-    "fetch": {"gap_s": 0.0, "poll_min_s": 1.0, "poll_max_s": 1.0, "revisit_pace": 0.0, "gone_confirm_s": 1.0, "robots": False},
+    "fetch": {
+        "gap_s": 0.0,
+        "poll_min_s": 1.0,
+        "poll_max_s": 1.0,
+        "revisit_pace": 0.0,
+        "gone_confirm_s": 1.0,
+        "robots": False,
+    },
 }
 
 
@@ -56,7 +63,9 @@ class Wire:
         out = (self.folder / "up.log").open("ab")
         with out:
             env = dict(os.environ) | {"BRIEFWIRE_DATA": str(self.folder)}
-            self.process = subprocess.Popen([sys.executable, "-c", UP], env=env, stdout=out, stderr=out, start_new_session=True)
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", UP], env=env, stdout=out, stderr=out, start_new_session=True
+            )
         self.wait(lambda: self._consumed_since(started), timeout_s, "the workers to come up")
 
     def _consumed_since(self, started: Any) -> bool:
@@ -124,7 +133,9 @@ class Wire:
         until = time.monotonic() + timeout_s
         while not condition():
             if time.monotonic() > until:
-                raise AssertionError(f"waited {timeout_s:g} s for {what}; the books: {self.books() if self._store else None}")
+                raise AssertionError(
+                    f"waited {timeout_s:g} s for {what}; the books: {self.books() if self._store else None}"
+                )
             time.sleep(0.05)
 
 

@@ -53,14 +53,18 @@ def wire(tmp_path: Path, site: BulkSite, receiver: Receiver) -> Iterator[Wire]:
 
 def everything_arrived(wire: Wire, receiver: Receiver, expected: int) -> None:
     """Waits until all of it arrived, once a brief by id, and the books balance."""
-    wire.wait(lambda: wire.idle() and len({r.article_id for r in receiver.accepted}) >= expected, 90, f"{expected} briefs")
+    wire.wait(
+        lambda: wire.idle() and len({r.article_id for r in receiver.accepted}) >= expected, 90, f"{expected} briefs"
+    )
     state = receiver.state()
     assert (state["split"], state["disordered"]) == (0, 0)
     ids = {(r.article_id, r.revision, r.type): r.webhook_id for r in receiver.accepted}
     assert len({r.webhook_id for r in receiver.accepted}) == len(ids)
 
 
-def test_briefs_go_the_whole_way_and_ctrl_c_ends_it(wire: Wire, site: BulkSite, receiver: Receiver, tmp_path: Path) -> None:
+def test_briefs_go_the_whole_way_and_ctrl_c_ends_it(
+    wire: Wire, site: BulkSite, receiver: Receiver, tmp_path: Path
+) -> None:
     wire.add_partner(str(tmp_path / "files"), "folder", kind="storage")
     everything_arrived(wire, receiver, 10)
     site.publish(5)
@@ -75,7 +79,9 @@ def test_briefs_go_the_whole_way_and_ctrl_c_ends_it(wire: Wire, site: BulkSite, 
 
 
 @pytest.mark.parametrize("word", ["fetch@", "extract@", "enrich@", "deliver@", "shared.feeder", "valkey"])
-def test_a_killed_part_comes_back_and_nothing_is_lost(wire: Wire, site: BulkSite, receiver: Receiver, word: str) -> None:
+def test_a_killed_part_comes_back_and_nothing_is_lost(
+    wire: Wire, site: BulkSite, receiver: Receiver, word: str
+) -> None:
     everything_arrived(wire, receiver, 10)
     site.publish(20)
     victim = wire.child(word)
