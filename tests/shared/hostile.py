@@ -295,6 +295,19 @@ def _too_much(sock: socket.socket) -> None:
         sock.sendall(ok(b"first") + ok(b"smuggled"))
 
 
+ODDITIES = (
+    _OK, b"HTTP/1.0 200 \r\n", b"HTTP/1.1 302 F\r\n", b"HTTP/1.1 304 N\r\n", b"HTTP/1.1 103 E\r\n", b"HTTP/1.1 101 S\r\n",
+    b"HTTP/2 200\r\n", b"HTTP/1.1 99999 x\r\n", b"HTTP/1.1 -1 x\r\n", b"HTTP/9.9 200 ok\r\n", b"ICY 200 OK\r\n",
+    b"Content-Length: 5\r\n", b"Content-Length: -5\r\n", b"Content-Length: 5, 5\r\n", b"Content-Length: \xb2\r\n",
+    b"Content-Length:\r\n", b"Transfer-Encoding: chunked\r\n", b"Transfer-Encoding: gzip, chunked\r\n",
+    b"Content-Encoding: gzip\r\n", b"Content-Encoding: br\r\n", b"Content-Encoding: zstd\r\n", b"Content-Encoding: \xff\r\n",
+    b"Location: /x\r\n", b"Location: //\r\n", b"Location: http://[::1\r\n", b"Location: \xff\xfe\r\n", b"Location: \r\n",
+    b"Location: /a\r\n b\r\n", b"Connection: close\r\n", b" folded\r\n", b"No colon\r\n", b": empty\r\n", b"X\0Y: z\r\n",
+    b"X: \0\r\n", b"Content-Type: message/rfc822\r\n", b"Content-Type: \xff;charset==\r\n", b"\r\n", b"\n", b"\r",
+    b"5\r\nhello\r\n", b"0\r\n\r\n", b"0x5\r\nhello\r\n", b"-0\r\n", b"ffffffffffffffffff\r\n", b"hello", b"\x1f\x8b\x08\0",
+)  # fmt: skip
+"""Parts of answers, right and wrong, to be put together at random."""
+
 CASES = (
     Case("silent after the request", silent, "deadline"),
     Case("drips the status line", drips(b"HTTP/1.1 2", b"0"), "deadline"),

@@ -11,10 +11,24 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from shared.errors import OperatorError, Rejected, Retryable
 from shared.http import Door, Policy, Reply, Request
-from tests.shared.hostile import CASES, Authority, Case, Server, drips, ok, read_request, respond, says, tls_for
+from tests.shared.hostile import (
+    CASES,
+    ODDITIES,
+    Authority,
+    Case,
+    Server,
+    drips,
+    ok,
+    read_request,
+    respond,
+    says,
+    tls_for,
+)
 
 DEADLINE_S = 0.4
 MAX_BODY = 1 << 20
@@ -108,6 +122,43 @@ def test_another_peer_than_the_one_dialled_is_refused() -> None:
     with Server(says(ok(b"fine"))) as server, pytest.raises(Rejected, match=r"0\.0\.0\.0 but 127\.0\.0\.1 answered"):
         door.send(Request(f"http://0.0.0.0:{server.port}/"))
     door.close()
+
+
+class _Anything:
+    """Gives the answer of the moment and closes."""
+
+    def __init__(self) -> None:
+        self.answer = b""
+
+    def __call__(self, sock: socket.socket) -> None:
+        respond(sock, self.answer, then_close=True)
+
+
+@pytest.fixture(scope="module")
+def anything() -> Iterator[tuple[_Anything, Server, Door]]:
+    answers, door = _Anything(), Door(_policy(deadline_s=5.0))
+    with Server(answers) as server:
+        yield answers, server, door
+        door.close()
+
+
+@given(
+    start=st.sampled_from(ODDITIES[:6]),
+    parts=st.lists(st.sampled_from(ODDITIES), max_size=10),
+    method=st.sampled_from(["GET", "HEAD", "POST"]),
+)
+@settings(deadline=None)
+def test_any_answer_ends_in_a_reply_or_a_fate(
+    start: bytes, parts: list[bytes], method: str, anything: tuple[_Anything, Server, Door]
+) -> None:
+    """Whatever the libraries below make of it, nothing of theirs comes through."""
+    answers, server, door = anything
+    answers.answer = start + b"".join(parts)
+    ending, _ = _ends(door, Request(server.url, method=method))
+    assert ending.isdigit() or ending in (
+        "protocol-error", "cut-short", "connection-reset", "encoding-refused", "encoding-broken", "too-many-redirects",
+        "scheme-refused",
+    )  # fmt: skip
 
 
 def test_a_head_that_arrived_counts_where_the_caller_says_so(door: Door) -> None:
