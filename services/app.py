@@ -1,34 +1,85 @@
-"""The web application of all services, and the web process of `briefwire up`."""
+"""The web application of all services, and the web process of `briefwire up`.
+
+It listens where the settings say, writes its address into `web.url` in the data folder (with port 0 nobody could know it
+otherwise) and, while nobody can sign in yet, a one-time link into `first-sign-in.txt`.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import importlib
+import importlib.util
 import logging
+from collections.abc import AsyncIterator
 
 import uvicorn
 from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute
 
-from shared import lifeline, queue
+from services.console import accounts, actions
+from services.console import web as console
+from services.console.web.desk import Desk
+from services.console.web.live import Ticker
+from shared import clock, lifeline, queue
+from shared.store import desk as rows
+
+log = logging.getLogger("briefwire.web")
+
+OTHERS = ("services.ingest.web", "services.publish.web")
+"""Each may bring `routes()`: what sites and partners speak to. They come before the desk's own."""
 
 
-async def health(_: Request) -> Response:
-    """The web process is up."""
-    return JSONResponse({"status": "ok"})
-
-
-def application() -> Starlette:
+def application(desk: Desk) -> Starlette:
     """All routes."""
-    return Starlette(routes=[Route("/health", health)])
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        app.state.ticker = Ticker(desk, lambda: lift_embargoes(desk))
+        ticking = asyncio.create_task(app.state.ticker.run())
+        yield
+        ticking.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await ticking
+
+    return Starlette(routes=[*other_routes(), *console.routes(desk)], lifespan=lifespan)
+
+
+def other_routes() -> list[BaseRoute]:
+    """The routes of the services that have some."""
+    there = [name for name in OTHERS if importlib.util.find_spec(name)]
+    return [route for name in there for route in importlib.import_module(name).routes()]
+
+
+def lift_embargoes(desk: Desk) -> None:
+    """Releases what an embargo no longer holds; writes only where there is something."""
+    with desk.store.read() as connection:
+        ended = rows.ended_embargoes(connection, desk.now())
+    if ended:
+        with desk.begin() as work:
+            actions.lift_embargoes(work)
 
 
 def main() -> None:
     """Serves until SIGTERM."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s web %(levelname)s %(message)s")
     lifeline.watch()
-    web = queue.SETTINGS.web
-    uvicorn.run(application(), host=web.host, port=web.port, log_level="warning", access_log=False)
+    settings = queue.SETTINGS
+    desk = Desk(settings, queue.store())
+    config = uvicorn.Config(application(desk), host=settings.web.host, port=settings.web.port, log_level="warning", access_log=False,
+                            timeout_graceful_shutdown=2, server_header=False)  # fmt: skip
+    socket = config.bind_socket()
+    host = f"[{settings.web.host}]" if ":" in settings.web.host else settings.web.host
+    url = f"http://{host}:{socket.getsockname()[1]}"
+    (settings.folder / "web.url").write_text(url + "\n", encoding="utf-8")
+    with desk.store.write() as connection:
+        link = accounts.first_link(connection, settings.folder, url, clock.now())
+    log.info(
+        "listening on %s%s",
+        url,
+        f"; to sign in for the first time, open the link in {accounts.LINK_FILE}" if link else "",
+    )
+    uvicorn.Server(config).run(sockets=[socket])
 
 
 if __name__ == "__main__":

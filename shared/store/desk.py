@@ -6,17 +6,20 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 from collections.abc import Collection
 from typing import Any
 
 import msgspec
 from sqlalchemy import Connection, Select, String, and_, case, cast, delete, func, insert, literal, or_, select, update
 
+from shared import records
 from shared.models import (
     AccountRow,
     ArticleRow,
     AttemptRow,
     AuditRow,
+    CategoryRow,
     DeliveryRow,
     EndpointRow,
     EntryRow,
@@ -31,6 +34,7 @@ from shared.models import (
     SessionRow,
     SourceRow,
     StatusRow,
+    StoryRow,
     TokenRow,
 )
 from shared.store import lanes
@@ -448,6 +452,33 @@ def let_go(connection: Connection, article_id: str, now: dt.datetime) -> list[st
         awake.add(lanes.endpoint_lane(endpoint_id))
     lanes.wake(connection, "endpoint", awake, now)
     return sorted(awake)
+
+
+def ended_embargoes(connection: Connection, now: dt.datetime) -> list[Row]:
+    """Articles whose embargo has ended but that were not released yet: id and held."""
+    return _all(connection, select(ArticleRow.id, ArticleRow.held).where(ArticleRow.embargo_until <= now))
+
+
+def set_persons_category(connection: Connection, article_id: str, category: records.Category) -> None:
+    """A person's word on an article, in the place of what a person said before under the same scheme."""
+    same = and_(CategoryRow.article_id == article_id, CategoryRow.scheme == category.scheme)
+    connection.execute(
+        delete(CategoryRow).where(same, or_(CategoryRow.method == "person", CategoryRow.code == category.code))
+    )
+    values = msgspec.structs.asdict(category) | {"article_id": article_id, "reasons": json.dumps(category.reasons)}
+    connection.execute(insert(CategoryRow).values(values))
+
+
+def merge_stories(connection: Connection, row: Row, story_id: str, other_id: str) -> int:
+    """An article and all of its story join another story, that of article `other_id`. Returns how many articles moved."""
+    connection.execute(update(ArticleRow).where(ArticleRow.id == other_id).values(story_id=story_id))
+    mine = ArticleRow.story_id == row["story_id"] if row["story_id"] else ArticleRow.id == row["id"]
+    moved = connection.execute(update(ArticleRow).where(mine).values(story_id=story_id)).rowcount
+    if row["story_id"] and row["story_id"] != story_id:
+        connection.execute(update(StoryRow).where(StoryRow.id == row["story_id"]).values(merged_into=story_id, size=0))
+    size = select(func.count()).where(ArticleRow.story_id == story_id).scalar_subquery()
+    connection.execute(update(StoryRow).where(StoryRow.id == story_id).values(size=size))
+    return int(moved)
 
 
 # Quarantine

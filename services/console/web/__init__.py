@@ -1,13 +1,13 @@
 """The operators' desk in a browser: pages from the server, one small script, one stylesheet, nothing from elsewhere.
 
-    guard    who asks, may they, is the form theirs; the headers of every answer
-    desk     what every page works with: settings, store, figures, templates
-    live     figures as texts and curves, and the stream of server-sent events
-    pages    Wire, Sources, Partners, Quarantine, Sections, Ledger, Audit
-    reading  Articles, and one article with its way through the wire
-    doing    an action: what it will mean, then doing it
-    access   sign-in, accounts, API tokens
-    signals  /health, /ready, /metrics, and the figures as JSON
+guard    who asks, may they, is the form theirs; the headers of every answer
+desk     what every page works with: settings, store, figures, templates
+live     figures as texts and curves, and the stream of server-sent events
+pages    Wire, Sources, Partners, Quarantine, Sections, Ledger, Audit
+reading  Articles, and one article with its way through the wire
+doing    an action: what it will mean, then doing it
+access   sign-in, accounts, API tokens
+signals  /health, /ready, /metrics, and the figures as JSON
 """
 
 from __future__ import annotations

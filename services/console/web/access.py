@@ -34,7 +34,9 @@ def sign_in(call: Call) -> Response:
     now = call.desk.now()
     wait_s = call.desk.limiter.wait_s(keys, now)
     if wait_s > 0:
-        response = call.page("sign_in.html", 429, after=after, error=f"Too many tries. Wait {math.ceil(wait_s / 60)} min.")
+        response = call.page(
+            "sign_in.html", 429, after=after, error=f"Too many tries. Wait {math.ceil(wait_s / 60)} min."
+        )
         response.headers["Retry-After"] = str(math.ceil(wait_s))
         return response
     with call.desk.store.write() as connection:
@@ -72,10 +74,14 @@ def welcome(call: Call) -> Response:
     with call.desk.store.read() as connection:
         account = accounts.invited(connection, key, now)
     if account is not None and password != call.form.get("again", ""):
-        return call.page("welcome.html", 400, account=account, key=key, error="The two are not the same.", shortest=accounts.SHORTEST)
+        return call.page(
+            "welcome.html", 400, account=account, key=key, error="The two are not the same.", shortest=accounts.SHORTEST
+        )
     with call.desk.store.write() as connection:
         session = accounts.accept(connection, key, password, now)
-        installation.audit(connection, session.identity.name, "accept-invitation", f"account {session.identity.name}", "", now)
+        installation.audit(
+            connection, session.identity.name, "accept-invitation", f"account {session.identity.name}", "", now
+        )
     (call.desk.settings.folder / accounts.LINK_FILE).unlink(missing_ok=True)
     return _with_cookie(call, session, "/")
 
@@ -117,7 +123,10 @@ def add_account(call: Call) -> Response:
     with call.desk.store.write() as connection:
         secret = accounts.add(connection, name, role, now)
         installation.audit(connection, call.identity.name, "add-account", f"account {name}", role, now)
-    return call.go("/access", Done(f"The account {name} is there. Give this link to its owner; it works once.", _link(call, secret)))
+    return call.go(
+        "/access",
+        Done(f"The account {name} is there. Give this link to its owner; it works once.", _link(call, secret)),
+    )
 
 
 def invite_account(call: Call) -> Response:
@@ -129,7 +138,9 @@ def invite_account(call: Call) -> Response:
             raise guard.not_found("such account")
         secret = accounts.invite(connection, row["id"], now)
         installation.audit(connection, call.identity.name, "invite-account", f"account {row['name']}", "", now)
-    return call.go("/access", Done(f"With this link {row['name']} chooses a new password; it works once.", _link(call, secret)))
+    return call.go(
+        "/access", Done(f"With this link {row['name']} chooses a new password; it works once.", _link(call, secret))
+    )
 
 
 def change_account(call: Call) -> Response:
@@ -141,7 +152,9 @@ def change_account(call: Call) -> Response:
             accounts.set_role(connection, name, role)
         if state in ("active", "disabled"):
             accounts.set_state(connection, name, state)
-        installation.audit(connection, call.identity.name, "change-account", f"account {name}", f"{role} {state}".strip(), now)
+        installation.audit(
+            connection, call.identity.name, "change-account", f"account {name}", f"{role} {state}".strip(), now
+        )
     return call.go("/access", Done(f"The account {name} is changed."))
 
 

@@ -42,7 +42,7 @@ HEADERS = {
 }
 
 
-class Refused(Exception):  # noqa: N818 - an answer, not an error
+class Refused(Exception):
     """The answer to somebody who may not: a status and one sentence."""
 
     def __init__(self, status: int, sentence: str) -> None:
@@ -153,7 +153,9 @@ def _answer(desk: Desk, request: Request, handler: Handler, role: Role | None, b
         response = _problem(Call(desk, request, who), 400, error.what, error.next_step)
     except DBAPIError as error:
         log.warning("the store does not answer: %s", error)
-        response = HTMLResponse("<!doctype html><title>Briefwire</title><p>The store does not answer. Try again in a moment.", 503)
+        response = HTMLResponse(
+            "<!doctype html><title>Briefwire</title><p>The store does not answer. Try again in a moment.", 503
+        )
     response.headers.update({name: value for name, value in HEADERS.items() if name.lower() not in response.headers})
     return response
 
@@ -190,7 +192,9 @@ def _refusal(desk: Desk, request: Request, who: Identity | None, refused: Refuse
 def _problem(call: Call, status: int, what: str, next_step: str = "") -> Response:
     if call.wants_json or "authorization" in call.request.headers:
         return JSONResponse({"error": what, "next_step": next_step}, status)
-    return call.page("problem.html", status, what=what, next_step=next_step, title="Not done" if status != 404 else "Not here")
+    return call.page(
+        "problem.html", status, what=what, next_step=next_step, title="Not done" if status != 404 else "Not here"
+    )
 
 
 def not_found(what: str) -> Refused:

@@ -40,9 +40,8 @@ class View(msgspec.Struct, frozen=True):
 def view(numbers: Numbers) -> View:
     """The figures as they stand on the page. Pure."""
     text = _stage_texts(numbers) | _worker_texts(numbers) | _chart_texts(numbers.points)
-    state = {f"stage.{s.key}": s.state for s in numbers.stages} | {
-        f"worker.{w.queue}": "bad" if w.deaf else "good" for w in numbers.workers
-    }
+    state: dict[str, str] = {f"worker.{w.queue}": "bad" if w.deaf else "good" for w in numbers.workers}
+    state.update((f"stage.{s.key}", s.state) for s in numbers.stages)
     books = numbers.books
     text |= {
         "at": show.clock(numbers.at)[:8],
@@ -185,5 +184,3 @@ def routes(desk: Desk) -> list[BaseRoute]:
         return StreamingResponse(ticker.stream(), media_type="text/event-stream", headers=guard.HEADERS)
 
     return [Route("/live", live, methods=["GET"])]
-
-

@@ -36,7 +36,9 @@ def sources(call: Call) -> Response:
         found = intake.sources(connection)
         counts = intake.count_states(connection)
     now = call.desk.now()
-    return call.page("sources.html", sources=[_fresh(row, now) | {"counts": counts.get(row["id"], {})} for row in found])
+    return call.page(
+        "sources.html", sources=[_fresh(row, now) | {"counts": counts.get(row["id"], {})} for row in found]
+    )
 
 
 def source(call: Call) -> Response:
@@ -68,7 +70,9 @@ def partners_page(call: Call) -> Response:
     with call.desk.store.read() as connection:
         found = [row | rows.success(connection, row["id"], now - HOUR) for row in partners.endpoints(connection)]
     present = {one.endpoint_id: one for one in call.desk.figures().endpoints}
-    return call.page("partners.html", partners=[row | {"now": present.get(row["id"])} for row in found if row["id"] in present])
+    return call.page(
+        "partners.html", partners=[row | {"now": present.get(row["id"])} for row in found if row["id"] in present]
+    )
 
 
 def partner(call: Call) -> Response:
@@ -99,7 +103,9 @@ def quarantine(call: Call) -> Response:
     with call.desk.store.read() as connection:
         groups = rows.quarantine_groups(connection)
         if owner is not None and kind == "entry":
-            members = [row | {"entry": intake.entry_of(row)} for row in rows.quarantined_entries(connection, owner, reason, 60)]
+            members = [
+                row | {"entry": intake.entry_of(row)} for row in rows.quarantined_entries(connection, owner, reason, 60)
+            ]
         elif owner is not None and kind == "delivery":
             members = rows.quarantined_deliveries(connection, owner, reason, 60)
     picked = next((g for g in groups if (g["kind"], g["owner_id"], g["reason"]) == (kind, owner, reason)), None)
@@ -110,7 +116,10 @@ def sections(call: Call) -> Response:
     """How the status of each section went: its readings, flips and streaks."""
     with call.desk.store.read() as connection:
         found = rows.sections(connection)[:60]
-        seen = {(s["source_id"], s["section"]): rows.observations(connection, s["source_id"], s["section"], READINGS) for s in found}
+        seen = {
+            (s["source_id"], s["section"]): rows.observations(connection, s["source_id"], s["section"], READINGS)
+            for s in found
+        }
     shown = [row | {"series": _series(row["section"], seen[row["source_id"], row["section"]])} for row in found]
     return call.page("sections.html", sections=shown, readings=READINGS)
 

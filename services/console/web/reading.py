@@ -1,0 +1,231 @@
+"""Articles: finding them, and one article with everything the wire knows of it and its way from a feed to every partner."""
+
+from __future__ import annotations
+
+import datetime as dt
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+import msgspec
+from markupsafe import Markup
+from sqlalchemy import Connection
+from starlette.responses import Response
+from starlette.routing import BaseRoute
+
+from services.console.web import guard
+from services.console.web.desk import Desk
+from services.console.web.guard import Call
+from services.ingest import changes
+from services.publish import planning, routing
+from services.publish.render import html
+from shared import records
+from shared.models import Row
+from shared.store import articles, events, intake, partners
+from shared.store import desk as rows
+
+PAGE = 40
+SHOWN = 60_000
+"""Characters of a fetched page that are shown: the desk's pages stay small."""
+REDLINE = 12_000
+
+
+class Step(NamedTuple):
+    """One line of an article's way. `took_s`: since the step before."""
+
+    at: dt.datetime
+    title: str
+    detail: str
+    tone: str
+    took_s: float | None = None
+
+
+class Reached(NamedTuple):
+    """Where an endpoint stands with the article: its newest delivery, or why it has none."""
+
+    endpoint: Row
+    delivery: Row | None
+    attempts: list[Row]
+    because: str
+
+
+class Shown(msgspec.Struct, frozen=True):
+    """One revision with what changed since the one before."""
+
+    row: Row
+    change: changes.Change | None
+    redline: tuple[tuple[str, str], ...]
+
+
+def article_list(call: Call) -> Response:
+    """Search and filters; a single hit of a search opens at once."""
+    wish = rows.Wish(words=call.query("q"), source_id=call.number("source"), state=call.query("state"), section=call.query("section"),
+                     language=call.query("language"), before=_before(call.query("before")), limit=PAGE + 1)  # fmt: skip
+    with call.desk.store.read() as connection:
+        found = rows.find_articles(connection, wish)
+        sources = intake.sources(connection)
+    if wish.words and len(found) == 1 and call.query("open"):
+        return call.go(f"/articles/{found[0]['id']}")
+    last = found[PAGE - 1] if len(found) > PAGE else None
+    before = f"{last['first_seen_at'].isoformat()}~{last['id']}" if last else None
+    return call.page("articles.html", articles=found[:PAGE], wish=wish, sources=sources, before=before)
+
+
+def _before(text: str) -> tuple[dt.datetime, str] | None:
+    at, _, article_id = text.partition("~")
+    try:
+        return (dt.datetime.fromisoformat(at.replace(" ", "+")), article_id) if article_id else None
+    except ValueError:
+        return None
+
+
+def article(call: Call) -> Response:
+    """One article: who has it, its way, the record as read, its revisions, what is similar."""
+    article_id = call.path("article_id")
+    with call.desk.store.read() as connection:
+        row = articles.get(connection, article_id)
+        if row is None:
+            raise guard.not_found("such article")
+        wanted = call.number("revision") or row["revision"]
+        found = articles.revision(connection, article_id, wanted)
+        if found is None:
+            raise guard.not_found("such revision")
+        entries, revisions = rows.entries_about(connection, article_id), rows.revision_records(connection, article_id)
+        logged = events.of_article(connection, article_id)
+        deliveries = partners.deliveries_of(connection, article_id)
+        attempts = partners.attempts_of(connection, [d["id"] for d in deliveries])
+        pages = rows.pages_about(connection, [entry["id"] for entry in entries])
+        reached = _reached(connection, logged, deliveries, attempts, call.desk.now())
+        links, categories = articles.links_of(connection, article_id), articles.categories_of(connection, article_id)
+    record, notes = found
+    return call.page(
+        "article.html", article=row, record=record, notes=notes, body=body_of(record), reached=reached, links=links,
+        categories=categories, revisions=list(shown(revisions)), wanted=wanted, entries=entries,
+        steps=timeline(entries, pages, revisions, logged, deliveries, attempts),
+    )  # fmt: skip
+
+
+def page_source(call: Call) -> Response:
+    """The page as it was fetched, with the places marked where the record's values stand."""
+    article_id, wanted = call.path("article_id"), call.number("revision")
+    with call.desk.store.read() as connection:
+        revisions = {row["revision"]: row for row in rows.revision_records(connection, article_id)}
+        row = revisions.get(wanted or max(revisions, default=0))
+        page = intake.pages(connection, [row["page_id"]]).get(row["page_id"]) if row and row["page_id"] else None
+    if row is None or page is None:
+        raise guard.not_found("page kept for this revision")
+    record = records.from_json(row["record"], records.Article)
+    text = page["body"].decode("utf-8", "replace")
+    return call.page(
+        "page.html", record=record, page=page, cut=len(text) > SHOWN, pieces=list(marked(text[:SHOWN], record))
+    )
+
+
+def body_of(record: records.Article) -> Markup:
+    """The blocks of the record as sanitised HTML; pictures are named, not shown: they would be fetched from elsewhere."""
+    return Markup(html.sanitised("".join(html.block_html(block) for block in record.blocks)))  # noqa: S704 - sanitised by nh3
+
+
+def shown(revisions: Sequence[Row]) -> Iterator[Shown]:
+    """The revisions, newest first, each with its redline against the one before."""
+    stored = [records.from_json(row["record"], records.Article) for row in revisions]
+    for place in range(len(revisions) - 1, -1, -1):
+        change = changes.compare(stored[place - 1], stored[place]) if place else None
+        yield Shown(revisions[place], change, tuple(excerpt(change.redline)) if change else ())
+
+
+def excerpt(redline: Iterable[changes.Piece], around: int = 160) -> Iterator[tuple[str, str]]:
+    """A redline with long unchanged stretches shortened to what stands beside the changes."""
+    left = REDLINE
+    for op, text in redline:
+        cut = f"{text[:around]} … {text[-around:]}" if op == "same" and len(text) > 2 * around + 20 else text
+        yield op, cut[:left]
+        left -= len(cut)
+        if left <= 0:
+            return
+
+
+def marked(text: str, record: records.Article) -> Iterator[tuple[str, str]]:
+    """(text, field) pieces of a page: field names where a value of the record stands, else empty. Joined they are the text."""
+    places = sorted(_places(text, record))
+    done = 0
+    for start, end, field in places:
+        if start >= done:
+            yield text[done:start], ""
+            yield text[start:end], field
+            done = end
+    yield text[done:], ""
+
+
+def _places(text: str, record: records.Article) -> Iterator[tuple[int, int, str]]:
+    values = [("headline", record.headline), ("section", record.section or ""), ("lead", (record.lead or "")[:80])]
+    values += [("author", name) for name in record.authors]
+    values += [("published", record.published.raw)] if record.published else []
+    values += [("body", records.block_text(block)[:60]) for block in record.blocks]
+    for field, value in values:
+        start, n = text.find(value) if len(value) > 2 else -1, 0
+        while start >= 0 and n < 5:
+            yield start, start + len(value), field
+            start, n = text.find(value, start + len(value)), n + 1
+
+
+# Who has it, and who has not
+
+
+def _reached(connection: Connection, logged: list[events.Event], deliveries: list[Row], attempts: list[Row],
+             now: dt.datetime) -> list[Reached]:  # fmt: skip
+    newest = {row["endpoint_id"]: row for row in deliveries}
+    subject = planning.subjects(connection, logged[-1:], now)[0] if logged else None
+    found = []
+    for endpoint in partners.endpoints(connection):
+        row = newest.get(endpoint["id"])
+        tries = [a for a in attempts if row and a["delivery_id"] == row["id"]]
+        found.append(Reached(endpoint, row, tries, "" if row else why_not(subject, endpoint)))
+    return found
+
+
+def why_not(subject: planning.Subject | None, endpoint: Row) -> str:
+    """Why the endpoint has no delivery of the article, in one sentence: routing asked again."""
+    if subject is None:
+        return "The article is not enriched yet, so no partner has been asked."
+    if subject.event.number <= endpoint["joined_n"]:
+        return "The partner joined after this; a back-fill would bring it."
+    answer = routing.decide(subject.facts, planning.endpoint_facts(endpoint, already_sent=False))
+    return answer.sentence if isinstance(answer, routing.Skip) else "It is about to be planned."
+
+
+# Its way
+
+
+def timeline(entries: Sequence[Row], pages: Sequence[Row], revisions: Sequence[Row], logged: Sequence[events.Event],
+             deliveries: Sequence[Row], attempts: Sequence[Row]) -> list[Step]:  # fmt: skip
+    """Everything that happened to the article, in order, with the time between."""
+    steps = [Step(e["seen_at"], f"Seen in {e['source']}", e["url"] or "pushed in", "idle") for e in entries]
+    steps += [
+        Step(p["fetched_at"], "Page fetched", f"answered {p['status']}, {p['size']} bytes", "idle") for p in pages
+    ]
+    steps += [Step(r["at"], f"Revision {r['revision']} stored", r["kind"], "idle") for r in revisions]
+    steps += [Step(e.at, f"Event {e.number} logged", e.kind.removeprefix("article."), "good") for e in logged]
+    owed = {d["id"]: d for d in deliveries}
+    steps += [_answer(a, owed[a["delivery_id"]]) for a in attempts]
+    ordered = sorted(steps, key=lambda step: step.at)
+    ages = [None, *((b.at - a.at).total_seconds() for a, b in itertools.pairwise(ordered))]
+    return [step._replace(took_s=age) for step, age in zip(ordered, ages, strict=True)]
+
+
+def _answer(attempt: Row, delivery: Row) -> Step:
+    answered = f"answered {attempt['status']}" if attempt["status"] else attempt["reason"] or "no answer"
+    kind = delivery["kind"].removeprefix("article.")
+    tone = {"delivered": "good", "retry": "busy"}.get(attempt["outcome"], "bad")
+    title = f"{delivery['partner']}: {attempt['outcome']}"
+    return Step(
+        attempt["at"], title, f"{kind}, attempt {attempt['number']}, {answered} in {attempt['duration_ms']} ms", tone
+    )
+
+
+def routes(desk: Desk) -> list[BaseRoute]:
+    return [
+        guard.get(desk, "/articles", article_list),
+        guard.get(desk, "/articles/{article_id}", article),
+        guard.get(desk, "/articles/{article_id}/page", page_source),
+    ]
