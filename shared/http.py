@@ -106,11 +106,11 @@ class _Step(NamedTuple):
 class Door:
     """Sends requests under one policy over kept-alive connections. Threads may share it; make it after a fork.
 
-    `resolve` is `socket.getaddrinfo` or something that answers like it.
+    `resolve` is `socket.getaddrinfo` or something that answers like it; `dial` connects to what passed the judgement.
     """
 
-    def __init__(self, policy: Policy, resolve: Resolve = socket.getaddrinfo) -> None:
-        self.policy = policy
+    def __init__(self, policy: Policy, resolve: Resolve = socket.getaddrinfo, dial: wire.Dial = wire.dial) -> None:
+        self.policy, self._dial = policy, dial
         self._names = Names(resolve)
         self._allowed = frozenset(_allowed_key(entry) for entry in policy.allow_hosts)
         self._pools = wire.pools(policy.ca_file)
@@ -155,7 +155,8 @@ class Door:
                 raise Rejected("too-many-redirects", f"More than {allowed} redirects, the last one at {step.url}.")
             wire.drain(response)
             hops.append((response.status, step.url))
-            step = _next_step(step, response.status, location)
+            before, step = step, _next_step(step, response.status, location)
+            self._judge_turn(before, step, call)
 
     def _reply(
         self,
@@ -180,14 +181,30 @@ class Door:
 
     def _connect(self, host: str, port: int, call: wire.Call) -> tuple[socket.socket, str]:
         """A socket connected to a judged address of that host, and the address it reached."""
-        internal = bool({(host.lower(), None), (host.lower(), port)} & self._allowed)
-        if not internal and port not in self.policy.ports:
+        named = self._named(host, port)
+        if not named and port not in self.policy.ports:
             raise Rejected("port-refused", f"Port {port} is not among the ports allowed; {_advice(host, port)}.")
         answers = self._names.lookup(host, port, call.left_s())
-        if not internal:
-            for _, address in answers:
-                _judge(host, port, address[0])
-        return wire.dial(host, answers, min(self.policy.connect_s, call.left_s()))
+        for _, address in () if named else answers:
+            rule = why_not_public(address[0])
+            if rule:
+                raise Rejected("address-refused", f"{host} is at {address[0]}, in {rule}; {_advice(host, port)}.")
+        return self._dial(host, answers, min(self.policy.connect_s, call.left_s()))
+
+    def _named(self, host: str, port: int) -> bool:
+        """Whether the operator named this host as internal."""
+        return bool({(host.lower(), None), (host.lower(), port)} & self._allowed)
+
+    def _judge_turn(self, before: _Step, after: _Step, call: wire.Call) -> None:
+        """What is allowed to us is not allowed to a site outside: it may not redirect us to a machine of our own.
+
+        Judged here and not when connecting, for a connection to that machine may be open already.
+        """
+        if not self._named(after.host, after.port) or self._named(before.host, before.port):
+            return
+        for _, address in self._names.lookup(after.host, after.port, call.left_s()):
+            if why_not_public(address[0]):
+                raise Rejected("address-refused", f"{before.url} redirects to {after.host}, a machine of our own.")
 
 
 def _allowed_key(entry: str) -> tuple[str, int | None]:
@@ -285,12 +302,6 @@ def _body(response: urllib3.BaseHTTPResponse, call: wire.Call, limit: int, *, cu
     finally:
         wire.drop(response)
     return bytes(got), True
-
-
-def _judge(host: str, port: int, address: str) -> None:
-    rule = why_not_public(address)
-    if rule:
-        raise Rejected("address-refused", f"{host} is at {address}, in {rule}; {_advice(host, port)}.")
 
 
 def _advice(host: str, port: int) -> str:

@@ -31,6 +31,9 @@ _DRAIN = 16384  # a redirect's body up to this size is read so that its connecti
 Connect = Callable[[str, int, "Call"], tuple[socket.socket, str]]
 """Host, port and the call in; a connected socket and the address it reached ("93.184.216.34:443") out."""
 
+Dial = Callable[[str, list[Answer], float], tuple[socket.socket, str]]
+"""Like `dial`."""
+
 
 class Call:
     """What one call out allows and has seen so far; its connection finds it through `_CALL`.
@@ -173,8 +176,6 @@ def dial(host: str, answers: list[Answer], within_s: float) -> tuple[socket.sock
         Retryable: "connect-refused", "connect-timeout", "connect-failed".
         Rejected: "address-refused" when another address answers than the one dialled.
     """
-    call = _CALL.get()
-    call.reused = False
     ends = time.monotonic() + within_s
     failure: OSError = TimeoutError()
     for number, (family, address) in enumerate(answers):
@@ -326,6 +327,7 @@ class _PlainConnection(HTTPConnection):
 
     def _new_conn(self) -> socket.socket:
         call = _CALL.get()
+        call.reused = False
         sock, self.peer = call.connect(self.host, self.port, call)
         return sock
 
@@ -341,6 +343,7 @@ class _TlsConnection(HTTPSConnection):
 
     def _new_conn(self) -> socket.socket:
         call = _CALL.get()
+        call.reused = False
         sock, self.peer = call.connect(self.host, self.port or 443, call)
         return sock
 

@@ -17,7 +17,8 @@ import pytest
 from shared.addresses import why_not_public
 from shared.errors import OperatorError, Rejected, Retryable
 from shared.http import Door, Policy, Request
-from tests.shared.hostile import Server, read_request
+from shared.wire import Dial, dial
+from tests.shared.hostile import Server, ok, read_request
 
 _watching: list[Connects] = []
 
@@ -277,6 +278,39 @@ def test_redirects_are_judged_like_first_requests(connects: Connects) -> None:
         door.close()
     assert set(seen) <= {"address-refused", "scheme-refused", "port-refused"}, list(zip(targets, seen, strict=True))
     assert set(connects.dialled) == {("127.0.0.1", server.port)}
+
+
+def _on_loopback(ports: dict[str, int]) -> Dial:
+    """Dials each host's server on this machine, whatever address it has."""
+    return lambda host, answers, within_s: dial(host, [(socket.AF_INET, ("127.0.0.1", ports[host]))], within_s)
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_a_site_outside_cannot_send_us_to_a_host_that_the_operator_named(kept: bool) -> None:
+    moved = b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\nLocation: http://%s/\r\n\r\n"
+    names = Names(
+        **{"news.test": ["8.8.8.8"], "cms.test": ["10.0.0.5"], "wiki.test": ["10.0.0.6"], "odd.test": ["8.8.4.4"]}
+    )
+    turns = {"/cms": b"cms.test", "/wiki": b"wiki.test", "/odd": b"odd.test"}
+
+    def answer(sock: socket.socket) -> None:
+        while request := read_request(sock):
+            to = turns.get(request.split()[1].decode())
+            sock.sendall(moved % to if to else ok(b"fine"))
+
+    policy = Policy(allow_hosts=frozenset({"cms.test", "wiki.test:80", "odd.test"}), deadline_s=10)
+    with Server(answer) as server:
+        hosts = dict.fromkeys(names.table, server.port)
+        door = Door(policy, resolve=names, dial=_on_loopback(hosts))
+        if kept:
+            assert door.send(Request("http://cms.test/")).body == b"fine"
+        with pytest.raises(Rejected, match=r"address-refused: http://news\.test/cms redirects to cms\.test"):
+            door.send(Request("http://news.test/cms"))
+        assert door.send(Request("http://cms.test/wiki")).final_url == "http://wiki.test/"  # one of ours to another
+        assert (
+            door.send(Request("http://news.test/odd")).final_url == "http://odd.test/"
+        )  # named, and public all the same
+        door.close()
 
 
 @pytest.mark.parametrize("address", FORBIDDEN_4 + FORBIDDEN_6)
