@@ -140,12 +140,12 @@ def load(environ: Mapping[str, str] | None = None, *, config: Path | None = None
     """
     env = os.environ if environ is None else environ
     named = config or (Path(env["BRIEFWIRE_CONFIG"]) if env.get("BRIEFWIRE_CONFIG") else None)
-    folder = str(data) if data else _secret(env, "BRIEFWIRE_DATA")
+    folder = str(data) if data else secret(env, "BRIEFWIRE_DATA")
     raw = _read(named or _first_existing(folder), required=named is not None)
     if folder:
         raw["data"] = folder
-    _override(raw, "store", "url", _secret(env, "BRIEFWIRE_STORE_URL"))
-    _override(raw, "broker", "url", _secret(env, "BRIEFWIRE_BROKER_URL"))
+    _override(raw, "store", "url", secret(env, "BRIEFWIRE_STORE_URL"))
+    _override(raw, "broker", "url", secret(env, "BRIEFWIRE_BROKER_URL"))
     port = env.get("BRIEFWIRE_WEB_PORT")
     _override(raw, "web", "port", int(port) if port and port.isdecimal() else port)
     try:
@@ -173,7 +173,8 @@ def _read(path: Path | None, *, required: bool) -> dict[str, object]:
         raise OperatorError(f"{path} cannot be read: {error}.", "Correct it, then try again.") from None
 
 
-def _secret(env: Mapping[str, str], name: str) -> str | None:
+def secret(env: Mapping[str, str], name: str) -> str | None:
+    """The variable, or what stands in the file that `name`_FILE names; None where neither is set."""
     if env.get(name):
         return env[name]
     file = env.get(f"{name}_FILE")

@@ -1,7 +1,7 @@
 """Partners' secrets at rest: encrypted with a key that is not in the store (Fernet: AES-128-CBC and HMAC-SHA256).
 
 The key is the file `secret.key` in the data folder, made with the first secret, readable by its owner only; or
-BRIEFWIRE_SECRET_KEY, where several machines share one store.
+BRIEFWIRE_SECRET_KEY (or the file that BRIEFWIRE_SECRET_KEY_FILE names), where several machines share one store.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 
 from cryptography.fernet import Fernet, InvalidToken
 
+from shared import settings
 from shared.errors import OperatorError
 
 
@@ -31,9 +32,9 @@ def unseal(folder: Path, sealed: str) -> tuple[str, ...]:
 
 
 def _key(folder: Path) -> Fernet:
-    named = os.environ.get("BRIEFWIRE_SECRET_KEY")
+    named = settings.secret(os.environ, "BRIEFWIRE_SECRET_KEY")
     if named:
-        return Fernet(named.encode("ascii"))
+        return _fernet(named)
     path = folder / "secret.key"
     try:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -45,3 +46,11 @@ def _key(folder: Path) -> Fernet:
         file.flush()
         os.fsync(file.fileno())
     return Fernet(key)
+
+
+def _fernet(key: str) -> Fernet:
+    try:
+        return Fernet(key.encode("utf-8"))
+    except ValueError:
+        raise OperatorError("BRIEFWIRE_SECRET_KEY is not a key.", "Give 32 random bytes in URL-safe Base64, 44 characters; "
+                            "docs/deployment.md shows how to make one.") from None  # fmt: skip
