@@ -522,6 +522,89 @@ class TokenRow(Base):
     revoked_at: Mapped[dt.datetime | None]
 
 
+class KeyRow(Base):
+    """A key that lets a program in: to push into a source, or to pull what an endpoint gets. Only its digest is kept.
+
+    A `sign` key is a Standard Webhooks secret that signs pushes: `sealed` holds it, encrypted, since signatures are computed.
+    """
+
+    __tablename__ = "access_key"
+    id: Mapped[int] = mapped_column(BigKey, primary_key=True)
+    kind: Mapped[str] = mapped_column(String(10))  # push | sign | pull
+    owner_id: Mapped[int] = mapped_column(BigInteger)  # the source's id, or the endpoint's
+    digest: Mapped[str] = mapped_column(String(64), unique=True)
+    sealed: Mapped[str | None]
+    created_at: Mapped[dt.datetime]
+    revoked_at: Mapped[dt.datetime | None]
+    __table_args__ = (Index("ix_access_key_kind_owner_id", "kind", "owner_id"),)
+
+
+class PushRow(Base):
+    """One accepted push: what it was called, what it held, and the entry that it became."""
+
+    __tablename__ = "push"
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    source_id: Mapped[int] = mapped_column(ForeignKey("source.id"))
+    name_hash: Mapped[str] = mapped_column(String(64))  # of its Idempotency-Key, webhook-id, or content
+    body_hash: Mapped[str] = mapped_column(String(64))
+    entry_id: Mapped[int] = mapped_column(BigInteger)
+    at: Mapped[dt.datetime]
+    __table_args__ = (UniqueConstraint("source_id", "name_hash"),)
+
+
+class FeedStateRow(Base):
+    """What an endpoint's feed last held (a digest), and since when: its Last-Modified."""
+
+    __tablename__ = "feed_state"
+    endpoint_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    digest: Mapped[str] = mapped_column(String(64))
+    changed_at: Mapped[dt.datetime]
+
+
+class HubRow(Leased, Base):
+    """A subscriber of our WebSub hub: one topic (a feed's address) and one callback.
+
+    What the subscriber asked for last stands in `wanted` until it is verified. A verified subscription delivers through the
+    endpoint `endpoint_id`; `parent_id` is the endpoint whose feed the topic is.
+    """
+
+    __tablename__ = "hub"
+    id: Mapped[int] = mapped_column(BigKey, primary_key=True)
+    pair_hash: Mapped[str] = mapped_column(String(64), unique=True)  # of topic and callback
+    topic: Mapped[str]
+    callback: Mapped[str]
+    format: Mapped[str] = mapped_column(String(20))
+    parent_id: Mapped[int] = mapped_column(BigInteger)
+    endpoint_id: Mapped[int | None] = mapped_column(BigInteger, index=True)
+    wanted: Mapped[str | None] = mapped_column(String(12))  # subscribe | unsubscribe
+    wanted_s: Mapped[int] = mapped_column(default=0)
+    wanted_secrets: Mapped[str]
+    expires_at: Mapped[dt.datetime | None]
+    due_at: Mapped[dt.datetime | None] = mapped_column(index=True)
+    failures: Mapped[int] = mapped_column(default=0, server_default="0")
+    reason: Mapped[str | None]
+    __table_args__ = (_held("hub"),)
+
+
+class WebsubRow(Leased, Base):
+    """Our subscription at another's hub, for a source. `token` makes its callback's address; `due_at` is when to ask (again)."""
+
+    __tablename__ = "websub"
+    id: Mapped[int] = mapped_column(BigKey, primary_key=True)
+    source_id: Mapped[int] = mapped_column(ForeignKey("source.id"), unique=True)
+    hub: Mapped[str]
+    topic: Mapped[str]
+    token: Mapped[str] = mapped_column(String(60), unique=True)
+    secret: Mapped[str]  # encrypted
+    state: Mapped[str] = mapped_column(String(20))  # wanted | pending | active | denied
+    expires_at: Mapped[dt.datetime | None]
+    due_at: Mapped[dt.datetime | None] = mapped_column(index=True)
+    failures: Mapped[int] = mapped_column(default=0, server_default="0")
+    reason: Mapped[str | None]
+    pushed_at: Mapped[dt.datetime | None]
+    __table_args__ = (_held("websub"),)
+
+
 Index("ix_article_first_seen_at", ArticleRow.first_seen_at)  # the desk lists articles by first sight
 Index("ix_article_embargo_until", ArticleRow.embargo_until, sqlite_where=text("embargo_until IS NOT NULL"),
       postgresql_where=text("embargo_until IS NOT NULL"))  # fmt: skip

@@ -29,6 +29,9 @@ class BrokerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class WebSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`url`: how others reach this web application ("https://wire.example"); without it we ask no WebSub hub to call us."""
+
+    url: str = ""
     host: str = "127.0.0.1"
     port: int = 8600
 

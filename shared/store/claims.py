@@ -15,13 +15,13 @@ from typing import Any
 import psutil
 from sqlalchemy import Connection, and_, or_, select, update
 
-from shared.models import ArticleRow, EntryRow, LaneRow, Row, SourceRow
+from shared.models import ArticleRow, EntryRow, HubRow, LaneRow, Row, SourceRow, WebsubRow
 from shared.store.rows import update_many
 
 POISON = 3
 LEASE_S = 60.0
 
-LEASED: tuple[type[Any], ...] = (LaneRow, SourceRow, EntryRow, ArticleRow)
+LEASED: tuple[type[Any], ...] = (LaneRow, SourceRow, EntryRow, ArticleRow, HubRow, WebsubRow)
 
 
 def owner() -> str:
