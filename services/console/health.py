@@ -36,6 +36,7 @@ class Check(msgspec.Struct, frozen=True):
 
 def examine(opening: Opening) -> list[Check]:
     """Every check, in the order in which a person would look. Raises OperatorError only for settings that cannot be read."""
+    _ = opening.settings
     checks: list[Callable[[], Iterator[Check]]] = [
         lambda: _settings(opening), lambda: _folder(opening), lambda: _running(opening), lambda: _broker(opening),
         lambda: _store(opening), lambda: _web(opening), lambda: _profiles(opening),

@@ -57,7 +57,9 @@ def _store(error: DBAPIError) -> OperatorError | None:
         )
     if "locked" in low:
         return OperatorError("The store is locked by another process.", "Try again in a moment.", code=4)
-    if "not a database" in low or "malformed" in low or "disk i/o error" in low:
+    if "disk i/o error" in low:  # what SQLite says when its index of the log cannot grow
+        return OperatorError("The store cannot be read or written; most often the disk is full.", _FREE_SPACE, code=4)
+    if "not a database" in low or "malformed" in low:
         return OperatorError(f"The store in the data folder is damaged: {text}.", "Restore it from a backup.", code=4)
     if error.connection_invalidated or "connect" in low or "could not translate" in low or "resolve" in low:
         return OperatorError(
@@ -74,8 +76,6 @@ def _system(error: OSError) -> OperatorError | None:
         return OperatorError(
             f"No permission{where}: {error.strerror}.", "Check the owner, or choose another place.", code=4
         )
-    if error.errno in (errno.ENOENT, errno.EISDIR, errno.ENOTDIR):
-        return OperatorError(f"{error.strerror}{where}.", "Check the path.", code=2)
     return None
 
 

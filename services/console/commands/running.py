@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import signal
 from pathlib import Path
 from typing import Annotated
@@ -14,8 +15,12 @@ from services.console import show
 from services.console.demo import run as demo_run
 from services.console.opening import Opening
 from shared import broker
+from shared.errors import OperatorError
 from shared.settings import Settings
 from shared.store import intake, partners
+
+LEAST_MB = 10
+"""Free space, in megabytes, without which the wire does not start."""
 
 
 def register(app: typer.Typer) -> None:
@@ -36,6 +41,7 @@ def up(context: typer.Context) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("alembic").setLevel(logging.WARNING)
     with supervisor.locked(settings):
+        _room(settings)
         running = supervisor.Supervisor(settings, config=_absolute(opening.settings_file()))
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, running.end)
@@ -48,6 +54,14 @@ def up(context: typer.Context) -> None:
         finally:
             running.stop()
     show.say("Ended. Nothing is lost; the next `briefwire up` carries on.")
+
+
+def _room(settings: Settings) -> None:
+    """Refuses a full disk before anything starts on it."""
+    free_mb = shutil.disk_usage(settings.folder).free / 1_000_000
+    if free_mb < LEAST_MB:
+        raise OperatorError(f"The disk that holds {settings.folder} is full: {free_mb:.1f} MB are free, {LEAST_MB} are needed.",
+                            "Free some space, then start again; nothing that was stored is lost.", code=4)  # fmt: skip
 
 
 def _absolute(path: Path | None) -> Path | None:

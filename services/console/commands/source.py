@@ -229,7 +229,7 @@ def push(
     briefwire source push brief.txt --source desk
     curl -s https://intranet.example/x | briefwire source push - --source desk --url https://intranet.example/x
     """
-    body = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+    body = _bytes(file)
     if not body.strip():
         raise OperatorError(f"{file} is empty.", "Push a text with a headline and a body.")
     if url is not None:
@@ -241,6 +241,13 @@ def push(
         show.say(f"Taken in as entry {entry_id} of {source}; it becomes an article while `briefwire up` runs.")
     else:
         show.say(f"{source} has it already (entry {entry_id}); nothing changed.")
+
+
+def _bytes(file: str) -> bytes:
+    try:
+        return sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
+        raise OperatorError(f"{file} cannot be read: {error.strerror}.", "Check the path.") from None
 
 
 def _push(opening: Opening, name: str, body: bytes, content_type: str, url: str | None) -> tuple[int, bool]:

@@ -109,16 +109,21 @@ def summary(demo: Demo, connection: Connection, seen: Seen) -> None:
 
 def _ingested(demo: Demo, connection: Connection) -> None:
     by_kind = Counter(line["kind"] for line in demo.site.log if line["event"] == "published")
-    revisions = console.count_revisions(connection)
+    revisions, held_back = console.count_revisions(connection), console.quarantined(connection, 100)
+    withdrawn = sum(row["articles"] for row in console.count_articles(connection) if row["state"] == "withdrawn")
+    why = Counter(row["reason"] for row in held_back)
     rows = [
-        ("items the site published", sum(by_kind.values()), ", ".join(f"{n} {kind}" for kind, n in sorted(by_kind.items()))),
+        ("items published", sum(by_kind.values()), ", ".join(f"{n} {kind}" for kind, n in sorted(by_kind.items()))),
         ("articles", revisions.get("new", 0), "each a normalised record"),
-        ("later revisions", sum(revisions.values()) - revisions.get("new", 0), "corrections and updates, nothing overwritten"),
-        ("withdrawn", sum(row["articles"] for row in console.count_articles(connection) if row["state"] == "withdrawn"), ""),
-        ("in quarantine", len(console.quarantined(connection, 100)), "; ".join(
-            sorted({f"{row['reason']}: {row['what']}" for row in console.quarantined(connection, 3)}))),
-    ]  # fmt: skip
-    show.print_table(("Ingested", "", ""), rows, right=("",))
+        (
+            "later revisions",
+            sum(revisions.values()) - revisions.get("new", 0),
+            "updates and corrections; nothing is overwritten",
+        ),
+        ("withdrawn", withdrawn, "its page answers 410"),
+        ("in quarantine", len(held_back), ", ".join(f"{n} {reason}" for reason, n in sorted(why.items()))),
+    ]
+    show.print_table(("Ingested", "", ""), rows)
     show.say("")
 
 
