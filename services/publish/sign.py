@@ -7,42 +7,47 @@ ed25519, a secret key only we hold; partners get its `whpk_` public key). Random
 from __future__ import annotations
 
 import base64
-import binascii
 import datetime as dt
 import hashlib
 import hmac
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from standardwebhooks import Webhook
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from shared.errors import Rejected
+from shared.signatures import PRIVATE, PUBLIC, SECRET, TOLERANCE, hmac_signature, private_key, signed_content, verify
+
+__all__ = [
+    "TOLERANCE",
+    "delivery_id",
+    "hub_signature",
+    "new_key_pair",
+    "new_secret",
+    "public_key",
+    "sign",
+    "verify",
+]
 
 SECRET_BYTES = 24
 """The least the specification allows; `new_secret` takes up to 64."""
-
-TOLERANCE = dt.timedelta(seconds=300)
-
-_SECRET, _PRIVATE, _PUBLIC = "whsec_", "whsk_", "whpk_"
 
 
 def new_secret(randomness: bytes) -> str:
     """A `whsec_` secret from 24 to 64 random bytes. Raises ValueError on any other length."""
     if not SECRET_BYTES <= len(randomness) <= 64:
         raise ValueError(f"a secret takes 24 to 64 random bytes, got {len(randomness)}")
-    return _SECRET + base64.b64encode(randomness).decode("ascii")
+    return SECRET + base64.b64encode(randomness).decode("ascii")
 
 
 def new_key_pair(randomness: bytes) -> tuple[str, str]:
     """A (`whsk_`, `whpk_`) pair from 32 random bytes. Raises ValueError on any other length."""
     public = Ed25519PrivateKey.from_private_bytes(randomness).public_key().public_bytes_raw()
-    return _prefixed(_PRIVATE, randomness + public), _prefixed(_PUBLIC, public)
+    return _prefixed(PRIVATE, randomness + public), _prefixed(PUBLIC, public)
 
 
 def public_key(private: str) -> str:
     """The `whpk_` key a partner verifies with. Raises Rejected("bad-secret") when `private` is no `whsk_` key."""
-    return _prefixed(_PUBLIC, _private_key(private).public_key().public_bytes_raw())
+    return _prefixed(PUBLIC, private_key(private).public_key().public_bytes_raw())
 
 
 def sign(secrets: Sequence[str], webhook_id: str, at: dt.datetime, body: bytes) -> dict[str, str]:
@@ -69,30 +74,6 @@ def sign(secrets: Sequence[str], webhook_id: str, at: dt.datetime, body: bytes) 
     }
 
 
-def verify(keys: Sequence[str], headers: Mapping[str, str], body: bytes, now: dt.datetime) -> str:
-    """The webhook id, when one signature fits one key and the time is within 300 s of `now`.
-
-    Args:
-        keys: `whsec_`, `whpk_` or `whsk_` keys that are trusted.
-        headers: names in any case.
-
-    Raises Rejected: "signature-missing" (a header is absent), "timestamp-invalid", "timestamp-out-of-tolerance",
-    "signature-invalid".
-    """
-    lower = {name.lower(): value for name, value in headers.items()}
-    names = ("webhook-id", "webhook-timestamp", "webhook-signature")
-    webhook_id, stamp, signatures = (lower.get(name, "") for name in names)
-    if not (webhook_id and stamp and signatures):
-        raise Rejected("signature-missing", "A signed request carries " + ", ".join(names) + ".")
-    at = _instant(stamp)
-    if abs(now - at) > TOLERANCE:
-        raise Rejected("timestamp-out-of-tolerance", f"{stamp} is more than 300 s from our clock.")
-    given = signatures.split(" ")
-    if not any(_fits(key, given, webhook_id, at, body) for key in keys):
-        raise Rejected("signature-invalid", "No signature fits a trusted key.")
-    return webhook_id
-
-
 def hub_signature(secret: str, body: bytes) -> str:
     """What a WebSub hub sends as `X-Hub-Signature` to a subscriber that gave it this secret."""
     return "sha256=" + hmac.new(secret.encode("utf-8"), body, hashlib.sha256).hexdigest()
@@ -110,74 +91,10 @@ def delivery_id(endpoint_id: str, article_id: str, revision: int, kind: str, occ
 
 
 def _signature(secret: str, webhook_id: str, at: dt.datetime, body: bytes) -> str:
-    if secret.startswith(_PRIVATE):
-        signed = _private_key(secret).sign(_content(webhook_id, at, body))
+    if secret.startswith(PRIVATE):
+        signed = private_key(secret).sign(signed_content(webhook_id, at, body))
         return "v1a," + base64.b64encode(signed).decode("ascii")
-    return _hmac_signature(secret, webhook_id, at, body)
-
-
-def _hmac_signature(secret: str, webhook_id: str, at: dt.datetime, body: bytes) -> str:
-    try:
-        text = body.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise Rejected("body-not-utf8", "Verifiers read the body as UTF-8, and this one is not.") from error
-    signature: str = Webhook(_raw(secret, _SECRET)).sign(webhook_id, at, text)
-    return signature
-
-
-def _fits(key: str, given: list[str], webhook_id: str, at: dt.datetime, body: bytes) -> bool:
-    if key.startswith((_PUBLIC, _PRIVATE)):
-        public = _public_key(key)
-        content = _content(webhook_id, at, body)
-        return any(_ed25519_fits(public, one, content) for one in given if one.startswith("v1a,"))
-    expected = _hmac_signature(key, webhook_id, at, body).encode("ascii")
-    return any(hmac.compare_digest(expected, one.encode("utf-8", "replace")) for one in given)
-
-
-def _ed25519_fits(public: Ed25519PublicKey, signature: str, content: bytes) -> bool:
-    try:
-        public.verify(base64.b64decode(signature.removeprefix("v1a,"), validate=True), content)
-    except (InvalidSignature, binascii.Error, ValueError):
-        return False
-    return True
-
-
-def _content(webhook_id: str, at: dt.datetime, body: bytes) -> bytes:
-    return f"{webhook_id}.{int(at.timestamp())}.".encode() + body
-
-
-def _instant(stamp: str) -> dt.datetime:
-    try:
-        return dt.datetime.fromtimestamp(int(stamp), dt.UTC)
-    except (ValueError, OverflowError, OSError) as error:
-        raise Rejected("timestamp-invalid", f"{stamp[:40]!r} is not a Unix time in whole seconds.") from error
-
-
-def _private_key(secret: str) -> Ed25519PrivateKey:
-    # Both spellings are about: the 32-byte seed alone, and the seed followed by the public key.
-    raw = _raw(secret, _PRIVATE)
-    if len(raw) not in (32, 64):
-        raise Rejected("bad-secret", f"A {_PRIVATE} key holds 32 or 64 bytes, this one {len(raw)}.")
-    return Ed25519PrivateKey.from_private_bytes(raw[:32])
-
-
-def _public_key(key: str) -> Ed25519PublicKey:
-    if key.startswith(_PRIVATE):
-        return _private_key(key).public_key()
-    raw = _raw(key, _PUBLIC)
-    if len(raw) != 32:
-        raise Rejected("bad-secret", f"A {_PUBLIC} key holds 32 bytes, this one {len(raw)}.")
-    return Ed25519PublicKey.from_public_bytes(raw)
-
-
-def _raw(key: str, prefix: str) -> bytes:
-    try:
-        raw = base64.b64decode(key.removeprefix(prefix), validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise Rejected("bad-secret", f"A {prefix} key is base64 after its prefix.") from error
-    if not key.startswith(prefix) or not raw:
-        raise Rejected("bad-secret", f"A key here starts with {prefix} and is not empty.")
-    return raw
+    return hmac_signature(secret, webhook_id, at, body)
 
 
 def _prefixed(prefix: str, raw: bytes) -> str:
