@@ -17,16 +17,100 @@ MAX_DEPTH = 240
 SKIP, INLINE, BLOCK, BREAK, PICTURE, FRAME, RULE = range(7)
 
 _KINDS: dict[Any, int] = dict.fromkeys(
-    ["script", "style", "template", "noscript", "svg", "math", "select", "option", "optgroup", "datalist", "textarea", "canvas", "object", "map", "input", "head", "title", "meta", "link", "base", "param", "area", "col", "colgroup", "track", "rp", "rt", "applet", "noframes", "frameset", "frame"],
+    [
+        "script",
+        "style",
+        "template",
+        "noscript",
+        "svg",
+        "math",
+        "select",
+        "option",
+        "optgroup",
+        "datalist",
+        "textarea",
+        "canvas",
+        "object",
+        "map",
+        "input",
+        "head",
+        "title",
+        "meta",
+        "link",
+        "base",
+        "param",
+        "area",
+        "col",
+        "colgroup",
+        "track",
+        "rp",
+        "rt",
+        "applet",
+        "noframes",
+        "frameset",
+        "frame",
+    ],
     SKIP,
 )
 _KINDS |= dict.fromkeys(
-    ["a", "abbr", "acronym", "b", "bdi", "bdo", "big", "cite", "code", "data", "del", "dfn", "em", "font", "i", "ins", "kbd", "label", "mark", "nobr", "q", "ruby", "rb", "s", "samp", "small", "span", "strike", "strong", "sub", "sup", "time", "tt", "u", "var", "wbr", "blink", "center-inline", "tspan"],
+    [
+        "a",
+        "abbr",
+        "acronym",
+        "b",
+        "bdi",
+        "bdo",
+        "big",
+        "cite",
+        "code",
+        "data",
+        "del",
+        "dfn",
+        "em",
+        "font",
+        "i",
+        "ins",
+        "kbd",
+        "label",
+        "mark",
+        "nobr",
+        "q",
+        "ruby",
+        "rb",
+        "s",
+        "samp",
+        "small",
+        "span",
+        "strike",
+        "strong",
+        "sub",
+        "sup",
+        "time",
+        "tt",
+        "u",
+        "var",
+        "wbr",
+        "blink",
+        "center-inline",
+        "tspan",
+    ],
     INLINE,
 )
 _KINDS |= {"br": BREAK, "img": PICTURE, "amp-img": PICTURE, "hr": RULE}
 _KINDS |= dict.fromkeys(
-    ["iframe", "video", "audio", "embed", "amp-youtube", "amp-twitter", "amp-instagram", "amp-facebook", "amp-iframe", "amp-video"], FRAME
+    [
+        "iframe",
+        "video",
+        "audio",
+        "embed",
+        "amp-youtube",
+        "amp-twitter",
+        "amp-instagram",
+        "amp-facebook",
+        "amp-iframe",
+        "amp-video",
+    ],
+    FRAME,
 )
 
 _MARKS = {
@@ -216,7 +300,9 @@ class _Cutter:
     def single(self, child: Element, kind: int, box: Box) -> None:
         """An element without text of its own: break, rule, picture, embed."""
         if kind == BREAK:
-            if (self.parts and self.parts[-1] == BREAK_SIGN) or (len(self.parts) > 1 and self.parts[-2] == BREAK_SIGN and self.parts[-1].isspace()):
+            if (self.parts and self.parts[-1] == BREAK_SIGN) or (
+                len(self.parts) > 1 and self.parts[-2] == BREAK_SIGN and self.parts[-1].isspace()
+            ):
                 self.flush(box)
             else:
                 self.parts.append(BREAK_SIGN)

@@ -9,6 +9,7 @@ from typing import Any
 from services.ingest.extract import blocks, body, choose, fields, moments, parse, related, verdict
 from services.ingest.extract.charset import Decoded
 from services.ingest.extract.evidence import Evidence, gather
+from services.ingest.extract.model import Weights
 from services.ingest.extract.images import embeds, images
 from shared.records import Block, Draft, Image, Origin, Paragraph, Removed
 from shared.text import shorten
@@ -17,18 +18,18 @@ MAX_REMOVED = 200
 """So many left-out texts are kept with a record; a page of ten thousand teasers must not grow it without bound."""
 
 
-def read(decoded: Decoded, url: str | None, fetched_at: dt.datetime, zone: str | None) -> Draft:
+def read(decoded: Decoded, url: str | None, fetched_at: dt.datetime, zone: str | None, learnt: Weights | None) -> Draft:
     """The engine's own reading of a page, without a profile. `zone` holds for dates that state none."""
     root, found = parse.page(decoded.text)
     evidence = gather(root, url)
     offers = fields.title_offers(evidence, found)
     printed = related.find(found)
-    choice = choose.choose(found, evidence, [o.value for o in offers], printed)
+    choice = choose.choose(found, evidence, [o.value for o in offers], printed, learnt)
     headline, headline_origin = fields.settle(offers)
     made, pictures = content(found, choice.body, evidence, {block.box for block in printed})
     origins = {"headline": headline_origin, "blocks": Origin("engine")}
     values = _fields(evidence, found, fetched_at, zone, origins)
-    lead = choice.dek.text if choice.dek else next((block.text for block in made if isinstance(block, Paragraph)), None)
+    lead, origins["lead"] = _lead(choice, made)
     return Draft(
         headline=headline,
         lead=lead,
@@ -42,6 +43,14 @@ def read(decoded: Decoded, url: str | None, fetched_at: dt.datetime, zone: str |
         charset_evidence=decoded.evidence,
         **values,
     )
+
+
+def _lead(choice: choose.Choice, made: Sequence[Block]) -> tuple[str | None, Origin | None]:
+    """The standfirst where the page prints one apart from the text, else the first paragraph."""
+    if choice.dek:
+        return "\n".join(piece.text for piece in choice.dek), Origin("standfirst")
+    first = next((block.text for block in made if isinstance(block, Paragraph)), None)
+    return first, Origin("first paragraph") if first else None
 
 
 def content(

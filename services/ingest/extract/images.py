@@ -20,10 +20,40 @@ _CREDIT = re.compile(
 _SMALL = 60
 _LAZY = ("data-src", "data-original", "data-lazy-src", "data-hi-res-src", "data-src-large")
 _NO_PICTURE = frozenset(
-    ["logo", "icon", "avatar", "author", "emoji", "sprite", "pixel", "tracking", "ad", "ads", "advert", "banner", "badge", "flag", "button", "share"]
+    [
+        "logo",
+        "icon",
+        "avatar",
+        "author",
+        "emoji",
+        "sprite",
+        "pixel",
+        "tracking",
+        "ad",
+        "ads",
+        "advert",
+        "banner",
+        "badge",
+        "flag",
+        "button",
+        "share",
+    ]
 )
 _CAPTION = frozenset(
-    ["caption", "captions", "figcaption", "legend", "cutline", "description", "credit", "credits", "copyright", "photo", "source", "byline"]
+    [
+        "caption",
+        "captions",
+        "figcaption",
+        "legend",
+        "cutline",
+        "description",
+        "credit",
+        "credits",
+        "copyright",
+        "photo",
+        "source",
+        "byline",
+    ]
 )
 _CREDITS = frozenset(["credit", "credits", "copyright", "photographer", "attribution", "source"])
 _PROVIDERS = re.compile(

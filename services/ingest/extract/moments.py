@@ -23,7 +23,23 @@ _PUBLISHED = ("article:published_time", "og:published_time", "article:published"
 _MODIFIED = ("article:modified_time", "og:updated_time", "lastmod", "dcterms.modified", "dc.date.modified", "article.updated",
              "last-modified", "revised", "datemodified")  # fmt: skip
 _NAMED = frozenset(
-    ["date", "time", "published", "publish", "pubdate", "posted", "submitted", "timestamp", "datum", "fecha", "datetime", "created", "meta", "byline", "dateline"]
+    [
+        "date",
+        "time",
+        "published",
+        "publish",
+        "pubdate",
+        "posted",
+        "submitted",
+        "timestamp",
+        "datum",
+        "fecha",
+        "datetime",
+        "created",
+        "meta",
+        "byline",
+        "dateline",
+    ]
 )
 _CHANGED = re.compile(r"\b(updated?|modified|aktualisiert|actualizado|mis à jour|обновлен|aggiornato|bijgewerkt)", re.I)
 _PATH = re.compile(r"/((?:19|20)\d\d)[/-]?(\d\d)[/-]?(\d\d)(?!\d)")

@@ -19,7 +19,19 @@ from shared.records import Paragraph, Related, Snapshot
 from shared.text import fold
 
 _NAMES = frozenset(
-    ["similar", "related", "recommended", "recommendations", "recommend", "seealso", "readmore", "readnext", "morefrom", "outbrain", "taboola"]
+    [
+        "similar",
+        "related",
+        "recommended",
+        "recommendations",
+        "recommend",
+        "seealso",
+        "readmore",
+        "readnext",
+        "morefrom",
+        "outbrain",
+        "taboola",
+    ]
 )
 _HEADING = re.compile(
     r"(?:(?:similar|related|recommended|further) (?:articles|stories|news|posts|content|reading|briefs|links|topics|coverage)|"

@@ -1,0 +1,398 @@
+"""Benchmark pages in, the extraction engine's weights out, with honest figures on the way.
+
+    python -m benchmarks.train_extraction DATA --out services/ingest/extract/weights.npz
+    python -m benchmarks.train_extraction DATA --held-out FOLDER
+
+DATA holds aeb.jsonl.xz, news.jsonl.xz and segments.jsonl.xz. With --held-out nothing is shipped: pages are split by publisher into
+five parts, each part is extracted by weights that saw none of its publishers, and FOLDER gets one file of predictions a set for the
+scorer. The run is reproducible: same data, same seeds, same weights.
+
+What is learnt from a page whose whole text is known: which of its pieces stand in that text, found by aligning words in order. Of a
+segment page only the pieces with a wanted or an unwanted segment are known; the others teach nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import json
+import math
+import re
+import zlib
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.ensemble import HistGradientBoostingClassifier
+
+from benchmarks.extraction import ours, pages, predicted
+from services.ingest.extract import features, fields, parse
+from services.ingest.extract.blocks import Box, Cut
+from services.ingest.extract.choose import impossible
+from services.ingest.extract.evidence import gather
+from services.ingest.extract.model import LEAVES, Forest, Weights
+from services.ingest.extract.names import tokens
+from shared.errors import Rejected
+from shared.text import fold
+
+SETS = ("aeb", "news", "segments")
+FOLDS = 5
+WORD = re.compile(r"\w+")
+UNKNOWN = math.nan
+Labels = NDArray[np.float32]
+
+
+class Sample:
+    """A page ready for learning. `body` and `dek` are 1, 0 or NaN (not known) for each piece; `fixed` marks pieces that a rule
+    decides."""
+
+    def __init__(
+        self, kind: str, page: dict[str, Any], found: Cut, plain: features.Floats, fixed: NDArray[np.bool_]
+    ) -> None:
+        self.kind, self.page, self.found, self.plain, self.fixed = kind, page, found, plain, fixed
+        self.publisher = publisher(page["url"])
+        self.body, self.dek = truth(kind, page["expected"], found)
+        self.known = ~np.isnan(self.body)
+
+
+def publisher(url: str | None) -> str:
+    """The registrable part of a URL's host, near enough: pages of one publisher must never be on both sides of a split."""
+    parts = (urlsplit(url or "").hostname or "unknown").split(".")
+    second = len(parts) > 2 and len(parts[-1]) == 2 and parts[-2] in ("co", "com", "org", "ac", "gov", "net")
+    return ".".join(parts[-3 if second else -2 :])
+
+
+def read(folder: Path) -> list[Sample]:
+    """Every page of the three sets that can be parsed."""
+    found = []
+    for kind in SETS:
+        for page in pages(folder / f"{kind}.jsonl.xz"):
+            try:
+                root, cut = parse.page(page["html"])
+            except Rejected:
+                continue
+            if not cut.pieces:
+                continue
+            evidence = gather(root, page.get("url"))
+            titles = [offer.value for offer in fields.title_offers(evidence, cut)]
+            fixed = np.array([impossible(piece, titles) is not None for piece in cut.pieces])
+            found.append(Sample(kind, page, cut, features.plain(cut, evidence, titles), fixed))
+    return found
+
+
+# What is true of a piece.
+
+
+def truth(kind: str, expected: dict[str, Any], found: Cut) -> tuple[Labels, Labels]:
+    """Labels of body and of standfirst for every piece."""
+    nothing = np.zeros(len(found.pieces), np.float32)
+    if kind == "aeb":
+        return aligned(found, expected["body"]), nothing
+    if kind == "news":
+        text = "\n".join(t for part in expected["sections"] for t in part["headline"] + part["paragraphs"])
+        return aligned(found, text), aligned(found, " ".join(expected["summary"]))
+    return segments(found, expected), nothing
+
+
+def segments(found: Cut, expected: dict[str, Any]) -> Labels:
+    """Pieces with an unwanted segment are out, the one piece with a wanted segment is in, the others are not known."""
+    texts = [fold(piece.text) for piece in found.pieces]
+    labels = np.full(len(texts), UNKNOWN, np.float32)
+    for segment in map(fold, expected.get("without", []) + expected.get("comments", [])):
+        for number, text in enumerate(texts):
+            if segment and segment in text and (len(text) < 400 or len(segment) > len(text) * 0.3):
+                labels[number] = 0
+    for segment in map(fold, expected["with"]):
+        hits = [number for number, text in enumerate(texts) if segment in text]
+        labels[hits] = 1 if len(hits) == 1 else UNKNOWN
+    return labels
+
+
+def aligned(found: Cut, text: str) -> Labels:
+    """The share of each piece's words that the true text holds, in its order: long pieces first, short ones in the gaps."""
+    true = WORD.findall(text)
+    words = [WORD.findall(piece.text) for piece in found.pieces]
+    labels = np.zeros(len(words), np.float32)
+    chain = _chain(_matches(words, true))
+    for piece, _, _, share in chain:
+        labels[piece] = share
+    ends = [(-1, 0, 0, 0.0), *chain, (len(words), len(true), len(true), 0.0)]
+    for before, after in zip(ends, ends[1:], strict=False):
+        for number in _gap(words, true, (before[0] + 1, after[0]), (before[2], after[1])):
+            labels[number] = 1
+    return (labels > 0.5).astype(np.float32)
+
+
+Match = tuple[int, int, int, float]
+"""A piece, where it begins and ends in the true text, and the share of it found there."""
+
+
+def _matches(words: Sequence[list[str]], true: list[str]) -> list[Match]:
+    grams: dict[tuple[str, ...], list[int]] = defaultdict(list)
+    for place in range(len(true) - 2):
+        grams[tuple(true[place : place + 3])].append(place)
+    found: list[Match] = []
+    for number, own in enumerate(words):
+        size = len(own)
+        whole = [s for s in grams.get(tuple(own[:3]), ()) if true[s : s + size] == own] if size > 2 else []
+        found.extend((number, start, start + size, 1.0) for start in whole[:6])
+        if not whole and size > 5:
+            found.extend(_partly(number, own, grams, len(true)))
+    return found
+
+
+def _partly(number: int, own: list[str], grams: dict[tuple[str, ...], list[int]], length: int) -> list[Match]:
+    """A piece of which only some words stand in the true text, where most of them lie together."""
+    starts = [s - k for k in range(len(own) - 2) for s in grams.get(tuple(own[k : k + 3]), ())[:3]]
+    if not starts:
+        return []
+    middle = Counter(start // 8 for start in starts).most_common(1)[0][0]
+    near = [start for start in starts if abs(start // 8 - middle) <= 1]
+    share = min(1.0, len(near) / (len(own) - 2))
+    begin = max(0, min(near))
+    return [(number, begin, min(length, begin + len(own)), share)] if share > 0.4 else []
+
+
+def _chain(found: list[Match]) -> list[Match]:
+    """The heaviest run of matches that ascends in both texts."""
+    best: list[tuple[float, int]] = []
+    for at, (piece, start, end, share) in enumerate(found):
+        weight, before = (end - start) * share, -1
+        own = weight
+        for other in range(max(0, at - 400), at):
+            if found[other][0] < piece and found[other][2] <= start + 2:
+                together = best[other][0] + own + (0.5 if found[other][2] == start else 0)
+                if together > weight:
+                    weight, before = together, other
+        best.append((weight, before))
+    at = max(range(len(best)), key=lambda n: best[n][0], default=-1)
+    chain = []
+    while at >= 0:
+        chain.append(found[at])
+        at = best[at][1]
+    return chain[::-1]
+
+
+def _gap(words: Sequence[list[str]], true: list[str], between: tuple[int, int], room: tuple[int, int]) -> list[int]:
+    """Pieces between two matches that fill the true text's gap from its start, or else from its end."""
+    found, at = [], room[0]
+    for number in range(*between):
+        own = words[number]
+        if own and at + len(own) <= room[1] and true[at : at + len(own)] == own:
+            found.append(number)
+            at += len(own)
+    if found:
+        return found
+    at = room[1]
+    for number in reversed(range(*between)):
+        own = words[number]
+        if own and at - len(own) >= room[0] and true[at - len(own) : at] == own:
+            found.append(number)
+            at -= len(own)
+    return found
+
+
+# What a word weighs.
+
+
+def lexicon(
+    samples: Sequence[Sample], words_of: Callable[[Sample], Iterable[tuple[int, frozenset[str]]]], least: int
+) -> dict[str, float]:
+    """The log-odds of body for each word that at least `least` publishers use; every page counts once a word."""
+    sums: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
+    users: dict[str, set[str]] = defaultdict(set)
+    for sample in samples:
+        page: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
+        for number, words in words_of(sample):
+            for word in words:
+                page[word][0] += sample.body[number]
+                page[word][1] += 1
+        for word, (body, count) in page.items():
+            sums[word][0] += body / count
+            sums[word][1] += 1 - body / count
+            users[word].add(sample.publisher)
+    yes, no = (sum(pair[k] for pair in sums.values()) for k in (0, 1))
+    prior = yes / max(1.0, yes + no)
+    base = math.log(prior / (1 - prior))
+    return {
+        word: round(math.log((a + 2 * prior) / (b + 2 * (1 - prior))) - base, 2)
+        for word, (a, b) in sorted(sums.items())
+        if len(users[word]) >= least
+    }
+
+
+def class_words(sample: Sample) -> Iterable[tuple[int, frozenset[str]]]:
+    """The class words of each known piece and of every box that it stands in."""
+    above: dict[Box, frozenset[str]] = {}
+    for box in sample.found.boxes:
+        own = frozenset(tokens(box.names)) if box.tag not in ("html", "body") else frozenset()
+        above[box] = own | (above[box.parent] if box.parent else frozenset())
+    for piece in sample.found.pieces:
+        if sample.known[piece.index]:
+            yield piece.index, above[piece.box] | frozenset(tokens(piece.inline))
+
+
+def text_words(sample: Sample) -> Iterable[tuple[int, frozenset[str]]]:
+    """The words of each known short piece."""
+    for piece in sample.found.pieces:
+        if sample.known[piece.index] and len(piece.text) < features.SHORT:
+            yield piece.index, frozenset(features.words_of(piece.text))
+
+
+# What is learnt.
+
+
+class Learner:
+    """One training run over some samples."""
+
+    def __init__(self, samples: Sequence[Sample]) -> None:
+        self.samples = samples
+
+    def targets(self, sample: Sample) -> tuple[Labels, Labels]:
+        """Body label and weight of each piece: the longer, the heavier; unknown and fixed pieces weigh nothing."""
+        labels, weight = np.nan_to_num(sample.body), sample.known.astype(np.float32)
+        weight = np.where((sample.dek > 0) & (labels == 0), 0, weight)
+        chars = np.expm1(sample.plain[:, features.SIZE])
+        weight = weight * (0.3 + np.minimum(6, chars / max(1.0, float((chars * labels).sum())) * 15))
+        weight *= 1.5 if sample.kind == "segments" else 1.0
+        return labels.astype(np.float32), np.where(sample.fixed, 0, weight).astype(np.float32)
+
+    def learn(self) -> Weights:
+        """Both passes and the standfirst. The second pass learns from first judgements of pages that their model had not seen."""
+        names, words = lexicon(self.samples, class_words, 4), lexicon(self.samples, text_words, 8)
+        targets = [self.targets(sample) for sample in self.samples]
+        rows = [np.hstack([s.plain, features.lexical(s.found, names, words)]) for s in self.samples]
+        first = fit(rows, targets, FIRST_ROUNDS)
+        seen = self.unseen_judgements()
+        wide = [
+            np.hstack([r, features.context(s.found, p, r)]) for s, r, p in zip(self.samples, rows, seen, strict=True)
+        ]
+        second = fit(wide, targets, SECOND_ROUNDS)
+        standfirst = self.standfirst(wide, targets)
+        return Weights(first, second, standfirst, names, words)
+
+    def unseen_judgements(self) -> list[Labels]:
+        """First-pass probabilities for every sample by a model of the other half of the publishers."""
+        sides = [zlib.crc32(s.publisher.encode() + b"/half") % 2 for s in self.samples]
+        found: dict[int, Labels] = {}
+        for side in (0, 1):
+            half = [s for s, own in zip(self.samples, sides, strict=True) if own != side]
+            names, words = lexicon(half, class_words, 4), lexicon(half, text_words, 8)
+            rows = [np.hstack([s.plain, features.lexical(s.found, names, words)]) for s in half]
+            forest = fit(rows, [self.targets(s) for s in half], FIRST_ROUNDS)
+            for number, sample in enumerate(self.samples):
+                if sides[number] == side:
+                    own = np.hstack([sample.plain, features.lexical(sample.found, names, words)])
+                    found[number] = forest.probability(own)
+        return [found[number] for number in range(len(self.samples))]
+
+    def standfirst(self, wide: Sequence[features.Floats], targets: Sequence[tuple[Labels, Labels]]) -> Forest:
+        """Learnt where the truth knows summaries; elsewhere only what is body speaks against it."""
+        rows, goals = [], []
+        for sample, row, (body, _) in zip(self.samples, wide, targets, strict=True):
+            if sample.kind == "segments":
+                continue
+            weight = np.where(body > 0, 1.0, 0.0) if sample.kind == "aeb" else np.ones(len(body))
+            first = int(np.argmax(body)) if body.any() else 20
+            weight[first + 4 :] *= 0.1
+            rows.append(row)
+            goals.append((sample.dek, np.where(sample.dek > 0, 3.0, weight).astype(np.float32)))
+        return fit(rows, goals, FIRST_ROUNDS)
+
+
+FIRST_ROUNDS, SECOND_ROUNDS = 100, 160
+
+
+def fit(rows: Sequence[features.Floats], targets: Sequence[tuple[Labels, Labels]], rounds: int) -> Forest:
+    """Trees over all known pieces; of the short unwanted ones, three in four are left out and the others count for them."""
+    every = np.vstack(rows)
+    labels, weight = (np.concatenate(part) for part in zip(*targets, strict=True))
+    easy = (labels == 0) & (every[:, features.SIZE] < math.log1p(45))
+    chosen = (weight > 0) & ~(easy & (np.random.default_rng(0).random(len(labels)) > 0.25))
+    model = HistGradientBoostingClassifier(
+        max_iter=rounds, learning_rate=0.06, max_leaf_nodes=LEAVES, max_features=0.25, min_samples_leaf=20,
+        l2_regularization=3.0, max_bins=64, early_stopping=False, random_state=0,
+    )  # fmt: skip
+    model.fit(every[chosen], labels[chosen], sample_weight=np.where(easy, weight * 2.5, weight)[chosen])
+    return forest(model)
+
+
+def forest(model: HistGradientBoostingClassifier) -> Forest:
+    """scikit-learn's trees in the engine's layout."""
+    feature, threshold, mask, begins, leaves = [], [], [], [], []
+    for (tree,) in model._predictors:
+        begins.append(len(feature))
+        values: list[float] = []
+        _unroll(tree.nodes, 0, values, (feature, threshold, mask))
+        if not values[1:]:
+            feature.append(0), threshold.append(np.inf), mask.append(0xFFFF)
+        leaves.append(values + [0.0] * (LEAVES - len(values)))
+    return Forest(
+        np.array(feature, np.int32), np.array(threshold, np.float32), np.array(mask, np.uint16), np.array(begins, np.int64),
+        np.array(leaves, np.float32), float(model._baseline_prediction[0, 0]),
+    )  # fmt: skip
+
+
+def _unroll(nodes: Any, at: int, values: list[float], out: tuple[list[int], list[float], list[int]]) -> None:
+    """Leaves from left to right; an inner node's mask clears the leaves to its left."""
+    node = nodes[at]
+    if node["is_leaf"]:
+        values.append(float(node["value"]))
+        return
+    slot = len(out[0])
+    out[0].append(int(node["feature_idx"])), out[1].append(float(node["num_threshold"])), out[2].append(0)
+    before = len(values)
+    _unroll(nodes, int(node["left"]), values, out)
+    out[2][slot] = 0xFFFF & ~(((1 << len(values)) - 1) & ~((1 << before) - 1))
+    _unroll(nodes, int(node["right"]), values, out)
+
+
+def save(learnt: Weights, path: Path) -> None:
+    """The weights as one compressed file."""
+    arrays: dict[str, Any] = {}
+    for name in ("first", "second", "standfirst"):
+        for part, value in zip(Forest._fields, getattr(learnt, name), strict=True):
+            arrays[f"{name}_{part}"] = value
+    for name in ("names", "words"):
+        lexicon_ = getattr(learnt, name)
+        arrays[f"{name}_keys"] = np.array(list(lexicon_))
+        arrays[f"{name}_values"] = np.array(list(lexicon_.values()), np.float32)
+    np.savez_compressed(path, **arrays)
+
+
+def held_out(samples: Sequence[Sample], folder: Path) -> None:
+    """Predictions for every page by weights that saw nothing of its publisher."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lines: dict[str, list[str]] = {kind: [] for kind in SETS}
+    for part in range(FOLDS):
+        inside = [zlib.crc32(s.publisher.encode()) % FOLDS == part for s in samples]
+        learnt = Learner([s for s, own in zip(samples, inside, strict=True) if not own]).learn()
+        for sample, own in zip(samples, inside, strict=True):
+            if own:
+                row = predicted(sample.page, ours(sample.page, learnt))
+                lines[sample.kind].append(json.dumps(row, ensure_ascii=False))
+        print(json.dumps({"part": part, "at": dt.datetime.now(dt.UTC).isoformat(timespec="seconds")}), flush=True)
+    for kind, rows in lines.items():
+        (folder / f"{kind}.jsonl").write_text("\n".join(rows) + "\n", "utf-8")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--held-out", type=Path, metavar="FOLDER")
+    given = parser.parse_args()
+    samples = read(given.data)
+    if given.held_out:
+        held_out(samples, given.held_out)
+    if given.out:
+        save(Learner(samples).learn(), given.out)
+    print(json.dumps({"pages": dict(Counter(s.kind for s in samples)), "pieces": sum(len(s.body) for s in samples)}))
+
+
+if __name__ == "__main__":
+    main()

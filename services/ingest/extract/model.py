@@ -1,0 +1,77 @@
+"""Rows of features in, probabilities out: gradient-boosted trees learnt by `benchmarks/train_extraction.py`, run in numpy.
+
+A forest is evaluated for all pieces at once, without walking a tree: every inner node is compared with every piece, and each
+comparison that fails strikes out the leaves to its left; what is left standing lowest is the leaf. `weights.npz` holds the trees
+and the word weights.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+WEIGHTS = Path(__file__).with_name("weights.npz")
+LEAVES = 16
+"""The most leaves a tree may have: they are bits of a 16-bit number."""
+
+
+class Forest(NamedTuple):
+    """Trees laid end to end. `begins` is each tree's first node, `leaves` its LEAVES values from left to right."""
+
+    feature: NDArray[np.int32]
+    threshold: Floats
+    mask: NDArray[np.uint16]
+    begins: NDArray[np.int64]
+    leaves: Floats
+    base: float
+
+    def probability(self, rows: Floats) -> Floats:
+        """For each row (pieces, features) the probability that the forest gives it."""
+        if not len(rows):
+            return np.zeros(0, np.float32)
+        columns = np.ascontiguousarray(rows.T)
+        struck = np.where(columns[self.feature] > self.threshold[:, None], self.mask[:, None], np.uint16(0xFFFF))
+        standing = np.bitwise_and.reduceat(struck, self.begins, axis=0)
+        leaf = _lowest_bit()[standing]
+        score = np.take_along_axis(self.leaves, leaf, axis=1).sum(axis=0) + self.base
+        return (1.0 / (1.0 + np.exp(-score))).astype(np.float32)
+
+
+class Weights(NamedTuple):
+    """All that was learnt: the forests of both passes and of the standfirst, and the word weights."""
+
+    first: Forest
+    second: Forest
+    standfirst: Forest
+    names: dict[str, float]
+    words: dict[str, float]
+
+
+@cache
+def _lowest_bit() -> NDArray[np.intp]:
+    """For every 16-bit number the index of its lowest set bit."""
+    numbers = np.arange(1 << LEAVES, dtype=np.int64)
+    numbers[0] = 1
+    return np.log2(numbers & -numbers).astype(np.intp)
+
+
+@cache
+def weights() -> Weights:
+    """The shipped weights, read once a process."""
+    with np.load(WEIGHTS, allow_pickle=False) as data:
+        forests = [_forest(data, name) for name in ("first", "second", "standfirst")]
+        return Weights(*forests, _lexicon(data, "names"), _lexicon(data, "words"))
+
+
+def _forest(data: Any, name: str) -> Forest:
+    parts = [data[f"{name}_{part}"] for part in Forest._fields[:-1]]
+    return Forest(*parts, float(data[f"{name}_base"]))
+
+
+def _lexicon(data: Any, name: str) -> dict[str, float]:
+    return dict(zip(data[f"{name}_keys"].tolist(), data[f"{name}_values"].tolist(), strict=True))
