@@ -21,10 +21,12 @@ import redis
 from celery import Celery, signals
 from kombu.entity import Exchange, Queue
 from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
 
 from shared import broker, clock, http, lifeline, pipeline, settings
 from shared.errors import Rejected, Retryable
-from shared.store import engine, events, lanes, workers
+from shared.models import Row
+from shared.store import claims, engine, events, lanes, workers
 
 log = logging.getLogger("briefwire")
 T = TypeVar("T")
@@ -106,6 +108,24 @@ def begin() -> Iterator[Work]:
         work.finish()
     for wake, keys in work.rings().items():
         bell.ring(wake, list(dict.fromkeys(keys)))
+
+
+@contextlib.contextmanager
+def holding(table: type[Any], rows: Sequence[Row]) -> Iterator[None]:
+    """Gives claimed rows back at once where the block fails, instead of when their leases run out.
+
+    A failing store (a deadlock, a full disk) is not the rows' fault and does not count as an attempt.
+    """
+    try:
+        yield
+    except Exception as error:
+        blameless = isinstance(error, SQLAlchemyError)
+        with contextlib.suppress(SQLAlchemyError), store().write() as connection:
+            again = clock.now() + dt.timedelta(seconds=1)
+            for row in rows:
+                attempts = max(0, row["attempts"] - blameless)
+                claims.settle(connection, table, row, due_at=again, attempts=attempts)
+        raise
 
 
 class Bell:

@@ -17,7 +17,7 @@ from services.enrich import language, linking, neighbours, sections
 from shared import queue
 from shared.models import ArticleRow, Row
 from shared.records import Annotations, Article, body_text
-from shared.store import articles, claims, events
+from shared.store import articles, claims, events, similar
 
 CFG = queue.SETTINGS
 
@@ -58,6 +58,7 @@ def words_of(article: Article) -> str:
 
 def settle(work: queue.Work, rows: Sequence[Row], studied: dict[str, list[Studied]]) -> None:
     """Commits the revisions of claimed articles in their order; of an article whose claim was lost, nothing."""
+    similar.enter(work.connection)  # before any other lock; of two that arrive at once, the second sees the first
     mine = claims.mine(work.connection, ArticleRow, rows)
     usable = {row["id"]: row for row in mine if row["state"] == "usable" and studied[row["id"]]}
     placed = linking.link(work, [studied[article_id][-1].prepared for article_id in usable])

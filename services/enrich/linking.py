@@ -16,7 +16,7 @@ from services.enrich import neighbours, stories
 from shared import queue
 from shared.models import Row
 from shared.records import Similar
-from shared.store import articles, clusters, events, partners, similar
+from shared.store import articles, clusters, events, partners
 
 METHOD, VERSION = "postings", "1"
 MOST = 12  # links an article
@@ -36,7 +36,6 @@ def link(work: queue.Work, batch: Sequence[neighbours.Prepared]) -> Placed:
     """Indexes the batch, finds each one's neighbours, draws the links both ways and settles the stories."""
     if not batch:
         return Placed()
-    similar.enter(work.connection)  # of two articles that arrive at once in two processes, the second sees the first
     found = neighbours.link_many(work.connection, batch, _SEARCH)
     own = [one.article_id for one in batch]
     facts = articles.outlines(work.connection, {n.article_id for one in found for n in one.neighbours} | set(own))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from services.enrich import enriching, sections
 from shared import queue
 from shared.models import ArticleRow, Row
-from shared.queue import Failure, attempt, begin
+from shared.queue import Failure, attempt, begin, holding
 from shared.records import Article
 from shared.store import articles, claims, lanes
 
@@ -17,6 +17,11 @@ def enrich_articles(ids: list[str]) -> None:
         rows = articles.claim_articles(work.connection, ids, work.now)
     if not rows:
         return
+    with holding(ArticleRow, rows):
+        _enrich(rows)
+
+
+def _enrich(rows: list[Row]) -> None:
     with queue.store().read() as connection:
         waiting = articles.to_enrich(connection, rows)
     results = {row["id"]: _study(row, waiting[row["id"]]) for row in rows}

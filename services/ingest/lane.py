@@ -12,7 +12,7 @@ from services.ingest import fetch, manners, storing
 from shared import clock, queue
 from shared.errors import Rejected
 from shared.models import LaneRow, Row
-from shared.queue import Failure, Work, attempt, begin
+from shared.queue import Failure, Work, attempt, begin, holding
 from shared.store import articles, claims, events, intake, lanes
 
 CFG = queue.SETTINGS
@@ -33,19 +33,28 @@ def drain(key: str) -> None:
         lane = lanes.claim(work.connection, key, work.now, claims.LEASE_S + CALL_S)
     if lane is None:
         return
+    with holding(LaneRow, [lane]):
+        blocked = _fetch_some(lane)
+        with begin() as work:
+            left = lanes.rest(
+                work.connection, lane, blocked_until=blocked, failures=lane["failures"] + 1 if blocked else 0
+            )
+            if left is not None and left <= work.now and blocked is None:
+                work.ring("host.due", [key])
+
+
+def _fetch_some(lane: Row) -> dt.datetime | None:
+    """Fetches until nothing is due or the time is up. Returns until when the whole lane must wait."""
     until, blocked = time.monotonic() + SLICE_S, None
     while blocked is None and time.monotonic() < until:
-        entry = _next(key)
+        entry = _next(lane["key"])
         if entry is None:
             break
         got = attempt(page_of, entry)
         with begin() as work:
             blocked = settle(work, lane, entry, got)
         time.sleep(min(gap_s(entry["url"]), SLICE_S))
-    with begin() as work:
-        left = lanes.rest(work.connection, lane, blocked_until=blocked, failures=lane["failures"] + 1 if blocked else 0)
-        if left is not None and left <= work.now and blocked is None:
-            work.ring("host.due", [key])
+    return blocked
 
 
 def page_of(entry: Row) -> fetch.Page | fetch.NotModified | fetch.Gone:

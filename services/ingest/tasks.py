@@ -13,7 +13,7 @@ from services.ingest import lane, normalise, polling, profiles, schedule, storin
 from services.ingest.normalise import Extracted, Finding
 from shared import clock, queue
 from shared.models import EntryRow, Row, SourceRow
-from shared.queue import Failure, attempt, begin
+from shared.queue import Failure, attempt, begin, holding
 from shared.records import from_json, to_json
 from shared.sandbox import Sandbox
 from shared.store import claims, intake
@@ -36,9 +36,10 @@ def poll_source(ids: list[int]) -> None:
     with begin() as work:
         rows = intake.claim_sources(work.connection, ids, work.now)
     for row in rows:
-        got = attempt(polling.read, queue.door(), row, profile_of(row))
-        with begin() as work:
-            _settle_poll(work, row, got)
+        with holding(SourceRow, [row]):
+            got = attempt(polling.read, queue.door(), row, profile_of(row))
+            with begin() as work:
+                _settle_poll(work, row, got)
 
 
 def _settle_poll(work: queue.Work, row: Row, got: polling.Read | Failure) -> None:
@@ -97,15 +98,20 @@ def extract_pages(ids: list[int]) -> None:
     """Pages become article revisions."""
     with begin() as work:
         rows = intake.claim_pages(work.connection, ids, work.now)
+    with holding(EntryRow, rows):
+        results = _results(rows)
+        with begin() as work:
+            for row, result in zip(rows, results, strict=True):
+                _settle_page(work, row, result)
+
+
+def _results(rows: list[Row]) -> list[Result]:
     with queue.store().read() as connection:
         pages = intake.pages(connection, [row["page_id"] for row in rows])
         sources = intake.source_facts(connection, {row["source_id"] for row in rows})
     found = [_extract(row, pages[row["page_id"]], sources[row["source_id"]]) for row in rows]
     with queue.store().read() as connection:
-        results = [_compared(connection, row, one) for row, one in zip(rows, found, strict=True)]
-    with begin() as work:
-        for row, result in zip(rows, results, strict=True):
-            _settle_page(work, row, result)
+        return [_compared(connection, row, one) for row, one in zip(rows, found, strict=True)]
 
 
 Result = tuple[Extracted, storing.Compared | None] | Failure

@@ -20,7 +20,7 @@ from services.publish import deliver, policy, storage
 from services.publish.render import RenderInput, render
 from shared import clock, queue, records, vault
 from shared.models import LaneRow, Row
-from shared.queue import Failure, Work, attempt, begin
+from shared.queue import Failure, Work, attempt, begin, holding
 from shared.store import articles, claims, events, lanes, partners
 
 CFG = queue.SETTINGS
@@ -50,13 +50,18 @@ def drain(key: str) -> None:
         lane = lanes.claim(work.connection, key, work.now, LEASE_S)
     if lane is None:
         return
+    with holding(LaneRow, [lane]):
+        _drain(lane, int(key.removeprefix("endpoint:")))
+
+
+def _drain(lane: Row, endpoint_id: int) -> None:
     with queue.store().read() as connection:
-        endpoint = partners.endpoint(connection, int(key.removeprefix("endpoint:")))
-    if endpoint is None or endpoint["state"] != "active":
-        with begin() as work:
-            claims.settle(work.connection, LaneRow, lane, paused=True)
+        endpoint = partners.endpoint(connection, endpoint_id)
+    if endpoint is not None and endpoint["state"] == "active":
+        Drain(lane, endpoint).run()
         return
-    Drain(lane, endpoint).run()
+    with begin() as work:
+        claims.settle(work.connection, LaneRow, lane, paused=True)
 
 
 class Drain:
@@ -123,8 +128,10 @@ class Drain:
         tried = [self.judged(sent) for sent in self.done]
         self.done = []
         with begin() as work:
+            partners.record(
+                work.connection, self.endpoint["id"], tried
+            )  # endpoint before lane, as the planner locks them
             self.open = claims.renew(work.connection, LaneRow, self.lane, work.now, LEASE_S) and self.open
-            partners.record(work.connection, self.endpoint["id"], tried)
             if not self.open:
                 stop_if_disabled(work, self.endpoint, tried)
 

@@ -7,7 +7,8 @@ import time
 from services.publish import lane as endpoint_lane
 from services.publish import planning
 from shared import clock, queue
-from shared.queue import begin
+from shared.models import LaneRow
+from shared.queue import begin, holding
 from shared.store import installation, lanes, partners
 
 SLICE_S = 5.0
@@ -22,11 +23,12 @@ def plan_events(_keys: list[str]) -> None:
     if lane is None:
         return
     until, batch = time.monotonic() + SLICE_S, BATCH if lane["attempts"] <= 1 else 1
-    while time.monotonic() < until and _plan_some(batch):
-        pass
-    with begin() as work:
-        if lanes.rest(work.connection, lane) is not None:
-            work.ring("event.logged", [lanes.PLAN])
+    with holding(LaneRow, [lane]):
+        while time.monotonic() < until and _plan_some(batch):
+            pass
+        with begin() as work:
+            if lanes.rest(work.connection, lane) is not None:
+                work.ring("event.logged", [lanes.PLAN])
 
 
 def _plan_some(batch: int) -> bool:

@@ -270,3 +270,20 @@ def _look_again(connection: Connection, source_id: int, row: Row, now: dt.dateti
     connection.execute(update(EntryRow).where(*found).values(changes))
     waits = (EntryRow.step.is_(None)) | (EntryRow.step == "fetch")
     connection.execute(update(EntryRow).where(*found, waits).values(step="fetch", due_at=now))
+
+
+def look_again(connection: Connection, now: dt.datetime) -> int:
+    """Has every page of an active source that has a lane fetched again now. Returns how many."""
+    waits = (
+        EntryRow.host.is_not(None),
+        EntryRow.state.in_(["stored", "duplicate"]),
+        EntryRow.step.is_distinct_from("extract"),
+    )
+    hosts = connection.execute(select(EntryRow.host).where(*waits).distinct()).scalars()
+    lanes.wake(connection, "host", [lanes.host_lane(str(host)) for host in hosts], now)
+    return int(connection.execute(update(EntryRow).where(*waits).values(step="fetch", due_at=now)).rowcount)
+
+
+def pages_since(connection: Connection, since: dt.datetime) -> int:
+    """How many pages were fetched or pushed in after that instant."""
+    return int(connection.execute(select(func.count()).where(PageRow.fetched_at > since)).scalar_one())

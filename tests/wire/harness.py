@@ -68,6 +68,12 @@ class Wire:
             )
         self.wait(lambda: self._consumed_since(started), timeout_s, "the workers to come up")
 
+    def spawn(self, **environment: str) -> None:
+        """Starts it and does not wait."""
+        env = dict(os.environ) | {"BRIEFWIRE_DATA": str(self.folder)} | environment
+        with (self.folder / "up.log").open("ab") as out:
+            self.process = subprocess.Popen([sys.executable, "-c", UP], env=env, stdout=out, stderr=out, start_new_session=True)
+
     def _consumed_since(self, started: Any) -> bool:
         assert self.process is not None
         assert self.process.poll() is None, (self.folder / "up.log").read_text()[-2000:]

@@ -16,6 +16,7 @@ from services.console.demo.bulk import BulkSite
 from services.console.demo.receiver import Receiver
 from services.publish import sign
 from shared import broker
+from tests import servers
 from tests.wire.harness import Wire, host_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
@@ -116,3 +117,17 @@ def test_a_wiped_broker_loses_nothing(wire: Wire, site: BulkSite, receiver: Rece
         broker.connect(wire.settings).flushall()
         time.sleep(0.1)
     everything_arrived(wire, receiver, 30)
+
+
+def test_the_same_on_postgresql(site: BulkSite, receiver: Receiver, tmp_path: Path, postgres: servers.Postgres) -> None:
+    wire = Wire(tmp_path / "data", [host_of(site.url), host_of(receiver.url)], store={"url": postgres.fresh("wire")})
+    try:
+        wire.up()
+        wire.add_source(site.feed_url)
+        wire.add_partner(receiver.url, "partner", SECRET)
+        everything_arrived(wire, receiver, 10)
+        site.publish(20)
+        os.kill(wire.child("enrich@").pid, signal.SIGKILL)
+        everything_arrived(wire, receiver, 30)
+    finally:
+        wire.close()
