@@ -19,7 +19,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy.exc import DBAPIError
 
@@ -95,8 +95,8 @@ class Supervisor:
         logs = settings.folder / "logs"
         self.children = [
             self._child(name, command, logs) for name, command in (
-                ("feeder", [sys.executable, "-m", "shared.feeder"]),
-                ("web", [sys.executable, "-m", "services.app"]),
+                ("feeder", part_command("feeder")),
+                ("web", part_command("web")),
                 *((worker.name, worker_command(worker, settings)) for worker in pipeline.WORKERS),
             )
         ]  # fmt: skip
@@ -183,6 +183,11 @@ class Supervisor:
 def deaf(worker: pipeline.Worker, beats: dict[str, dt.datetime], now: dt.datetime) -> bool:
     """Whether some queue of the worker has not been consumed for longer than it may be."""
     return any(name not in beats or (now - beats[name]).total_seconds() > worker.deaf_s for name in worker.queues)
+
+
+def part_command(name: Literal["feeder", "web"]) -> list[str]:
+    """The command line of a part that is no worker."""
+    return [sys.executable, "-m", {"feeder": "shared.feeder", "web": "services.app"}[name]]
 
 
 def worker_command(worker: pipeline.Worker, settings: Settings) -> list[str]:

@@ -19,11 +19,13 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from shared import clock, lifeline, pipeline, queue
 from shared.models import Row
-from shared.store import articles, claims, intake, lanes
+from shared.store import articles, claims, intake, lanes, workers
 
 log = logging.getLogger("briefwire.feeder")
 TICK_S = 0.5
 PING_S = 5.0
+NAME = "feeder"  # of its sign of life
+FORGET = dt.timedelta(days=1)
 GRACE = dt.timedelta(seconds=0.75)  # a bell rung at commit gets this long to be answered before it is rung again
 
 
@@ -49,12 +51,20 @@ class Feeder:
         free_dead()
         if time.monotonic() - self.pinged >= PING_S:
             self.pinged = time.monotonic()
+            give_sign(clock.now())
             for name in pipeline.QUEUES:
                 queue.bell.ping(name)
         ring_due(clock.now())
 
     def end(self, *_: Any) -> None:
         self.ended = True
+
+
+def give_sign(now: dt.datetime) -> None:
+    """Writes the feeder's own sign of life, and drops those of processes that have long been gone."""
+    with queue.store().write() as connection:
+        workers.beat(connection, NAME, now)
+        workers.forget_old(connection, now - FORGET)
 
 
 def ring_due(now: dt.datetime) -> None:

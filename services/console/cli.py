@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from services.console import show, trouble
-from services.console.commands import article, partner, quarantine, running, source, state
+from services.console.commands import article, partner, quarantine, run, running, source, state
 from services.console.opening import Opening
 from shared.errors import OperatorError
 
@@ -27,6 +27,7 @@ app = typer.Typer(
 for group in (source, partner, article, quarantine):
     app.add_typer(group.app)
 running.register(app)
+run.register(app)
 state.register(app)
 
 
