@@ -88,9 +88,10 @@ def store() -> engine.Store:
 @functools.cache
 def door() -> http.Door:
     """This process's door out; threads share its kept-alive connections."""
+    most = int(SETTINGS.fetch.max_mb * 1024 * 1024)
     return http.Door(http.Policy(
         allow_hosts=frozenset(SETTINGS.fetch.allow_hosts), user_agent=user_agent(SETTINGS),
-        deadline_s=SETTINGS.fetch.deadline_s, max_decoded=int(SETTINGS.fetch.max_mb * 1024 * 1024),
+        deadline_s=SETTINGS.fetch.deadline_s, max_raw=most, max_decoded=most,
     ))  # fmt: skip
 
 

@@ -21,7 +21,7 @@ CALL_S = CFG.fetch.deadline_s + 5.0
 TRIES = 10
 
 _HOST_FAULTS = frozenset((
-    "slow-down", "dns-failed", "connect-refused", "connect-timeout", "connect-failed", "connection-refused",
+    "slow-down", "dns-failed", "dns-timeout", "connect-refused", "connect-timeout", "connect-failed",
     "connection-reset", "deadline", "tls-failed", "robots-unreachable", "bot-wall", "server-error",
 ))  # fmt: skip
 """Reasons that say something about the host, not about one page: its whole lane waits."""
