@@ -145,7 +145,7 @@ def _members(clustering: dict[str, str]) -> dict[str, set[str]]:
 def near_duplicates(args: argparse.Namespace) -> Row:
     """Duplicate links between seeded edits of one text, and none between others."""
     given = rows(args.file)
-    articles = [Story(f"{place}", 0, *_headline(row["text"])) for place, row in enumerate(given)]
+    articles = [Story(f"{place}", 0, *headline_first(row["text"])) for place, row in enumerate(given)]
     source = {one.key: row["src"] for one, row in zip(articles, given, strict=True)}
     kind = {one.key: row["kind"] for one, row in zip(articles, given, strict=True)}
     original = {row["src"]: one.key for one, row in zip(articles, given, strict=True) if row["kind"] == "orig"}
@@ -168,7 +168,7 @@ def near_duplicates(args: argparse.Namespace) -> Row:
     }
 
 
-def _headline(text: str) -> tuple[str, str]:
+def headline_first(text: str) -> tuple[str, str]:
     """The edits print the headline as the first sentence."""
     head, _, rest = text.partition(". ")
     return (head, rest) if rest else ("", text)

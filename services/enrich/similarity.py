@@ -111,18 +111,40 @@ class Limits(msgspec.Struct, frozen=True):
     empty: float = 0.2
 
 
-class Wording(msgspec.Struct, frozen=True):
-    """When shared wording makes a duplicate."""
+class Copying(msgspec.Struct, frozen=True):
+    """When shared wording makes a duplicate: a learnt judgement, and what must hold whatever it says.
 
-    certain: float = 0.6
-    possible: float = 0.3
-    long: int = 60
-    shared: int = 25
-    agree: float = 0.6
-    """How much of the smaller side's names and of its numbers must stand in the other one."""
+    Templated copy ("Weekly prices, week 12") shares its wording and differs in names and numbers: those must agree, the
+    numbers the more the less of the wording was touched.
+    """
+
+    bias: float
+    contained: float
+    length: float
+    names: float
+    numbers: float
+    cosine: float
+    least: float = 0.25
+    """No copy below this share of the wording."""
+    untouched: float = 0.8
+    """From this share on nobody edited the text: then the numbers must be the same, all but `strict` of them."""
+    strict: float = 0.75
+    loose: float = 0.4
+    chance: float = 0.62
 
 
-LIMITS, WORDING = Limits(), Wording()
+class Wording(NamedTuple):
+    """What two texts share of their wording. Shares are of the smaller side, 1 where it has none."""
+
+    contained: float
+    shorter: int
+    names: float
+    numbers: float
+    fewer_names: int
+    fewer_numbers: int
+
+
+LIMITS = Limits()
 
 
 def signature(headline: str, text: str, language: str | None = None) -> Signature:
@@ -183,7 +205,6 @@ def compare(
     others: Sequence[Profile],
     printed: Mapping[int, str],
     limits: Limits = LIMITS,
-    wording: Wording = WORDING,
 ) -> list[Judgement]:
     """How an article belongs together with each of its candidates.
 
@@ -194,24 +215,38 @@ def compare(
     """
     if not others:
         return []
-    measures = _measures(own, others, limits)
-    return [_judgement(own, other, row, printed, limits, wording) for other, row in zip(others, measures, strict=True)]
+    measured = measures(own, others, limits)
+    return [_judgement(own, other, row, printed, limits) for other, row in zip(others, measured, strict=True)]
 
 
-def duplicate(a: Profile, b: Profile, rule: Wording = WORDING) -> float | None:
-    """The share of wording in common where that makes the two one text, else None.
-
-    Templated copy ("Weekly prices, week 12") shares its wording and differs in names and numbers: those must agree.
-    """
+def wording(a: Profile, b: Profile) -> Wording:
+    """How much of their wording, names and numbers two articles share; symmetric."""
     one, other = fingerprints.unpack(a.shingles), fingerprints.unpack(b.shingles)
+    names, fewer_names = _agreement(a, b, NAME)
+    numbers, fewer_numbers = _agreement(a, b, NUMBER)
     shorter = min(len(one), len(other))
-    contained = fingerprints.containment(one, other)
-    if contained < rule.possible:
-        return None
-    sure = contained >= rule.certain and shorter >= rule.long and contained * shorter >= rule.shared
-    needed = rule.agree / 2 if sure else rule.agree
-    agree = _agreement(a, b, (NAME,)) >= needed and _agreement(a, b, (NUMBER,)) >= needed
-    return contained if agree else None
+    return Wording(fingerprints.containment(one, other), shorter, names, numbers, fewer_names, fewer_numbers)
+
+
+def is_copy(seen: Wording, cosine: float, rule: Copying | None = None) -> bool:
+    """Whether two texts with this in common are one text: re-published, cut or edited."""
+    rule = rule or _copying()
+    if seen.contained < rule.least or seen.shorter == 0 or (seen.fewer_names > 1 and seen.names < rule.loose):
+        return False
+    untouched = seen.contained >= rule.untouched
+    if seen.fewer_numbers > (0 if untouched else 1) and seen.numbers < (rule.strict if untouched else rule.loose):
+        return False
+    factors = (rule.contained, rule.length, rule.names, rule.numbers, rule.cosine)
+    return (
+        _logistic(rule.bias + sum(f * m for f, m in zip(factors, copy_measures(seen, cosine), strict=True)))
+        >= rule.chance
+    )
+
+
+def copy_measures(seen: Wording, cosine: float) -> tuple[float, float, float, float, float]:
+    """What the judgement on copies is made of: wording, length, names, numbers, cosine."""
+    names, numbers = _smoothed(seen.names, seen.fewer_names), _smoothed(seen.numbers, seen.fewer_numbers)
+    return seen.contained, math.log(max(seen.shorter, 1)), names, numbers, cosine
 
 
 def reasons(own: Profile, other: Profile, printed: Mapping[int, str], most: int = 8) -> tuple[str, ...]:
@@ -249,7 +284,7 @@ _ENCODER = msgspec.msgpack.Encoder()
 _DECODER = msgspec.msgpack.Decoder(Profile)
 
 
-class _Measures(NamedTuple):
+class Measures(NamedTuple):
     """What the judgement is made of; all but `density` are cosines."""
 
     cosine: float
@@ -259,7 +294,8 @@ class _Measures(NamedTuple):
     density: float
 
 
-def _measures(own: Profile, others: Sequence[Profile], limits: Limits) -> list[_Measures]:
+def measures(own: Profile, others: Sequence[Profile], limits: Limits = LIMITS) -> list[Measures]:
+    """What the judgement on one story is made of, for each of the others."""
     stack = _stacked([own, *others])
     gram = _gram(stack, len(others) + 1)
     density = _density(gram, limits)
@@ -268,7 +304,7 @@ def _measures(own: Profile, others: Sequence[Profile], limits: Limits) -> list[_
         for mask in ((stack.kinds == NAME) | (stack.kinds == PAIR), stack.kinds == WORD, stack.kinds == NUMBER)
     ]
     table = np.stack([gram[0], *channels, density + density[0]], axis=1)[1:]
-    return [_Measures(*row) for row in table.tolist()]
+    return [Measures(*row) for row in table.tolist()]
 
 
 class _Stack(NamedTuple):
@@ -320,16 +356,14 @@ def _density(gram: Floats, limits: Limits) -> Floats:
     return np.asarray(padded.mean(axis=1))
 
 
-def _judgement(
-    own: Profile, other: Profile, seen: _Measures, printed: Mapping[int, str], limits: Limits, wording: Wording
-) -> Judgement:
-    chance = _chance(seen, _rule())
+def _judgement(own: Profile, other: Profile, seen: Measures, printed: Mapping[int, str], limits: Limits) -> Judgement:
+    chance = story_chance(seen, _story())
     if seen.cosine < limits.least:
         return Judgement(None, chance, seen.cosine, ())
-    contained = duplicate(own, other, wording)
-    if contained is not None:
-        shared = (f"{contained:.0%} of the wording", *reasons(own, other, printed))
-        return Judgement("duplicate", contained, seen.cosine, shared)
+    shared = wording(own, other)
+    if is_copy(shared, seen.cosine):
+        said = (f"{shared.contained:.0%} of the wording", *reasons(own, other, printed))
+        return Judgement("duplicate", shared.contained, seen.cosine, said)
     if chance >= limits.same_story:
         return Judgement("same_story", chance, seen.cosine, reasons(own, other, printed))
     if seen.cosine >= limits.related and seen.names > 0:
@@ -337,21 +371,31 @@ def _judgement(
     return Judgement(None, chance, seen.cosine, ())
 
 
-def _chance(seen: _Measures, rule: Rule) -> float:
+def story_chance(seen: Measures, rule: Rule) -> float:
     """The chance that two articles with these measures tell the same story."""
     z = rule.bias + rule.cosine * seen.cosine + rule.root * math.sqrt(max(seen.cosine, 0.0))
     z += rule.names * seen.names + rule.words * seen.words + rule.numbers * seen.numbers + rule.density * seen.density
+    return _logistic(z)
+
+
+def _logistic(z: float) -> float:
     return 1.0 / (1.0 + math.exp(-max(min(z, 30.0), -30.0)))
 
 
-def _agreement(a: Profile, b: Profile, kinds: tuple[int, ...]) -> float:
-    """The share of the smaller side's terms of these kinds that stand in the other: 1 where it has none."""
-    sides = []
-    for one in (a, b):
-        chosen = np.isin(np.frombuffer(one.kinds, "u1"), kinds)
-        sides.append(set(np.frombuffer(one.terms, "<u4")[chosen].tolist()))
-    few, many = sorted(sides, key=len)
-    return len(few & many) / len(few) if few else 1.0
+def _smoothed(share: float, count: int) -> float:
+    """A share of few counts less than the same share of many."""
+    return (share * count + 1) / (count + 1)
+
+
+def _agreement(a: Profile, b: Profile, kind: int) -> tuple[float, int]:
+    """The share of the smaller side's terms of a kind that stand in the other (1 where it has none), and their number."""
+    mine, theirs = _of_kind(a, kind), _of_kind(b, kind)
+    fewer = min(len(mine), len(theirs))
+    return (len(np.intersect1d(mine, theirs, assume_unique=True)) / fewer if fewer else 1.0), fewer
+
+
+def _of_kind(profile: Profile, kind: int) -> npt.NDArray[np.uint32]:
+    return np.asarray(np.frombuffer(profile.terms, "<u4")[np.frombuffer(profile.kinds, "u1") == kind])
 
 
 def _damped(count: float) -> float:
@@ -413,8 +457,13 @@ def _longest(names: list[str]) -> list[str]:
 
 
 @functools.cache
-def _rule() -> Rule:
+def _story() -> Rule:
     return msgspec.json.decode(_data("story_rule.json"), type=Rule)
+
+
+@functools.cache
+def _copying() -> Copying:
+    return msgspec.json.decode(_data("copy_rule.json"), type=Copying)
 
 
 @functools.cache
