@@ -3,8 +3,8 @@
     python -m benchmarks.extraction PAGES.jsonl.xz --out predictions.jsonl [--peers]
     python -m benchmarks.extraction PAGES.jsonl.xz --compare ONE.jsonl OTHER.jsonl
 
-Each line of PAGES holds id, url, html and perhaps expected. The predicted body is the text of the record's blocks; in a set whose
-truth counts the summary as text (news and segment pages), the standfirst comes first. The last line printed is one JSON
+Each line of PAGES holds id, url, html and perhaps expected. The predicted body is the record's text as the set's truth counts it
+(`scored_text`): one configuration of the engine for all sets. The last line printed is one JSON
 object: pages, median_ms, p95_ms and, with --peers, each peer's median and its ratio to ours. `--compare` prints the paired
 bootstrap spread of the difference in body F1 between two prediction files: a gap inside it is a tie.
 """
@@ -29,7 +29,7 @@ from services.ingest.extract import PageInput, draft
 from services.ingest.extract.body import plain_text
 from services.ingest.extract.model import Weights
 from shared.errors import Rejected
-from shared.records import Draft
+from shared.records import Draft, Heading, Paragraph
 
 Page = dict[str, Any]
 FETCHED = dt.datetime(2026, 12, 31, tzinfo=dt.UTC)
@@ -47,23 +47,22 @@ def predicted(page: Page, found: Draft | None) -> dict[str, Any]:
         return {"id": page["id"], "body": "", "title": None, "authors": [], "published": None}
     return {
         "id": page["id"],
-        "body": scored_text(found, summary=counts_standfirst(page)),
+        "body": scored_text(found, page.get("expected", {})),
         "title": found.headline,
         "authors": list(found.authors),
         "published": local_time(found),
     }
 
 
-def counts_standfirst(page: Page) -> bool:
-    """Whether the set's truth counts the standfirst as text: the news and the segment pages do, bare bodies do not."""
-    return bool({"summary", "with"} & page.get("expected", {}).keys())
-
-
-def scored_text(found: Draft, *, summary: bool) -> str:
-    """The text of the blocks; with `summary` the standfirst before them where it is none of them."""
-    text = plain_text(found.blocks)
-    apart = summary and "lead" in found.origins and found.origins["lead"].rule == "standfirst"
-    return f"{found.lead}\n\n{text}" if apart else text
+def scored_text(found: Draft, expected: dict[str, Any]) -> str:
+    """The record's text as the set's truth counts it: bare bodies the blocks, segment pages the standfirst too, news pages the
+    standfirst, headings and paragraphs."""
+    blocks = found.blocks
+    if "summary" in expected:
+        blocks = tuple(block for block in blocks if isinstance(block, Heading | Paragraph))
+    text = plain_text(blocks)
+    apart = "lead" in found.origins and found.origins["lead"].rule == "standfirst"
+    return f"{found.lead}\n\n{text}" if apart and {"summary", "with"} & expected.keys() else text
 
 
 def local_time(found: Draft) -> str | None:

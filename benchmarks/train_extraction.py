@@ -31,10 +31,10 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 
 from benchmarks.extraction import ours, pages, predicted
 from services.ingest.extract import features, fields, parse
-from services.ingest.extract.blocks import Box, Cut
+from services.ingest.extract.blocks import LIST, QUOTE, TABLE, Box, Cut
 from services.ingest.extract.choose import impossible
 from services.ingest.extract.evidence import gather
-from services.ingest.extract.model import LEAVES, Forest, Weights
+from services.ingest.extract.model import LEAVES, Forest, Lexicon, Weights
 from services.ingest.extract.names import tokens
 from shared.errors import Rejected
 from shared.text import fold
@@ -78,7 +78,7 @@ def read(folder: Path) -> list[Sample]:
             if not cut.pieces:
                 continue
             evidence = gather(root, page.get("url"))
-            titles = [offer.value for offer in fields.title_offers(evidence, cut)]
+            titles = fields.Titles(offer.value for offer in fields.title_offers(evidence, cut))
             fixed = np.array([impossible(piece, titles) is not None for piece in cut.pieces])
             found.append(Sample(kind, page, cut, features.plain(cut, evidence, titles), fixed))
     return found
@@ -94,8 +94,17 @@ def truth(kind: str, expected: dict[str, Any], found: Cut) -> tuple[Labels, Labe
         return aligned(found, expected["body"]), nothing
     if kind == "news":
         text = "\n".join(t for part in expected["sections"] for t in part["headline"] + part["paragraphs"])
-        return aligned(found, text), aligned(found, " ".join(expected["summary"]))
+        return _prose_only(found, aligned(found, text)), aligned(found, " ".join(expected["summary"]))
     return segments(found, expected), nothing
+
+
+def _prose_only(found: Cut, labels: Labels) -> Labels:
+    """News truth holds headings and paragraphs alone: of lists, tables and quotations among them nothing is known."""
+    inside = np.flatnonzero(labels)
+    for piece in found.pieces[inside[0] : inside[-1] + 3] if len(inside) else ():
+        if piece.box.flags & (LIST | TABLE | QUOTE) and not labels[piece.index] and piece.links * 2 < len(piece.text):
+            labels[piece.index] = UNKNOWN
+    return labels
 
 
 def segments(found: Cut, expected: dict[str, Any]) -> Labels:
@@ -218,11 +227,13 @@ def lexicon(
     yes, no = (sum(pair[k] for pair in sums.values()) for k in (0, 1))
     prior = yes / max(1.0, yes + no)
     base = math.log(prior / (1 - prior))
-    return {
-        word: round(math.log((a + 2 * prior) / (b + 2 * (1 - prior))) - base, 2)
-        for word, (a, b) in sorted(sums.items())
-        if len(users[word]) >= least
-    }
+    return Lexicon(
+        {
+            word: round(math.log((a + 2 * prior) / (b + 2 * (1 - prior))) - base, 2)
+            for word, (a, b) in sorted(sums.items())
+            if len(users[word]) >= least
+        }
+    )
 
 
 def class_words(sample: Sample) -> Iterable[tuple[int, frozenset[str]]]:
@@ -304,7 +315,7 @@ class Learner:
         return fit(rows, goals, FIRST_ROUNDS)
 
 
-FIRST_ROUNDS, SECOND_ROUNDS = 100, 160
+FIRST_ROUNDS, SECOND_ROUNDS = 80, 160
 
 
 def fit(rows: Sequence[features.Floats], targets: Sequence[tuple[Labels, Labels]], rounds: int) -> Forest:
@@ -323,16 +334,16 @@ def fit(rows: Sequence[features.Floats], targets: Sequence[tuple[Labels, Labels]
 
 def forest(model: HistGradientBoostingClassifier) -> Forest:
     """scikit-learn's trees in the engine's layout."""
-    feature, threshold, mask, begins, leaves = [], [], [], [], []
+    feature, threshold, mask, leaves = [], [], [], []
     for (tree,) in model._predictors:
-        begins.append(len(feature))
         values: list[float] = []
-        _unroll(tree.nodes, 0, values, (feature, threshold, mask))
-        if not values[1:]:
-            feature.append(0), threshold.append(np.inf), mask.append(0xFFFF)
+        nodes: tuple[list[int], list[float], list[int]] = ([], [], [])
+        _unroll(tree.nodes, 0, values, nodes)
+        for whole, part, idle in zip((feature, threshold, mask), nodes, (0, np.inf, 0xFFFF), strict=True):
+            whole.extend([*part, *[idle] * (LEAVES - 1 - len(part))])
         leaves.append(values + [0.0] * (LEAVES - len(values)))
     return Forest(
-        np.array(feature, np.int32), np.array(threshold, np.float32), np.array(mask, np.uint16), np.array(begins, np.int64),
+        np.array(feature, np.int32), np.array(threshold, np.float32), np.array(mask, np.uint16),
         np.array(leaves, np.float32), float(model._baseline_prediction[0, 0]),
     )  # fmt: skip
 

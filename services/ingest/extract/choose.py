@@ -21,6 +21,8 @@ from services.ingest.extract.related import Printed
 
 Floats = NDArray[np.float32]
 
+IDLE = 0.02
+"""What the first pass holds less likely is not looked at again: four pieces in five of a page."""
 LIKELY = 0.47
 STANDFIRST = 0.5
 FAR = 0.85
@@ -49,7 +51,7 @@ class Choice:
 def choose(
     found: Cut,
     evidence: Evidence,
-    titles: Sequence[str],
+    titles: fields.Titles,
     printed: Sequence[Printed],
     learnt: model.Weights | None = None,
 ) -> Choice:
@@ -67,12 +69,16 @@ def choose(
     return Choice(body, [p for p in found.pieces if p.index in standing], left)
 
 
-def judge(found: Cut, evidence: Evidence, titles: Sequence[str], learnt: model.Weights) -> tuple[Floats, Floats]:
+def judge(found: Cut, evidence: Evidence, titles: fields.Titles, learnt: model.Weights) -> tuple[Floats, Floats]:
     """For each piece the probability that it is body, and that it is the standfirst."""
     rows = features.table(found, evidence, titles, learnt.names, learnt.words)
     first = learnt.first.probability(rows)
-    rows = np.hstack([rows, features.context(found, first, rows)])
-    return learnt.second.probability(rows), learnt.standfirst.probability(rows)
+    likely, dek = first.copy(), np.zeros_like(first)
+    open_ = np.flatnonzero(first > IDLE)
+    rows = np.hstack([rows[open_], features.context(found, first, rows)[open_]])
+    likely[open_] = learnt.second.probability(rows)
+    dek[open_] = learnt.standfirst.probability(rows)
+    return likely, dek
 
 
 def settled(found: Cut, likely: Floats, never: Collection[int]) -> NDArray[np.bool_]:
@@ -152,18 +158,18 @@ def standfirst(found: Cut, body: NDArray[np.bool_], dek: Floats, never: Collecti
     return {n for n in range(first) if dek[n] > STANDFIRST and n not in never}
 
 
-def _never(piece: Piece, titles: Sequence[str], related: set[int]) -> str | None:
+def _never(piece: Piece, titles: fields.Titles, related: set[int]) -> str | None:
     """The rule by which a piece cannot be text of the article, if one holds."""
     return "related" if piece.index in related else impossible(piece, titles)
 
 
-def impossible(piece: Piece, titles: Sequence[str]) -> str | None:
+def impossible(piece: Piece, titles: fields.Titles) -> str | None:
     """The rule by which a piece can be no text of any article, if one holds."""
     if caption(piece):
         return "caption"
     if piece.box.flags & b.BUTTON:
         return "button"
-    if fields.is_title(piece.text, titles):
+    if titles.repeated(piece.text):
         return "title"
     return None if any(map(str.isalnum, piece.text)) else "no-letters"
 

@@ -24,7 +24,7 @@ def read(decoded: Decoded, url: str | None, fetched_at: dt.datetime, zone: str |
     evidence = gather(root, url)
     offers = fields.title_offers(evidence, found)
     printed = related.find(found)
-    choice = choose.choose(found, evidence, [o.value for o in offers], printed, learnt)
+    choice = choose.choose(found, evidence, fields.Titles(o.value for o in offers), printed, learnt)
     headline, headline_origin = fields.settle(offers)
     made, pictures = content(found, choice.body, evidence, {block.box for block in printed})
     origins = {"headline": headline_origin, "blocks": Origin("engine")}

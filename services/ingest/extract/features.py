@@ -11,13 +11,15 @@ import html
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from services.ingest.extract.blocks import Cut, Piece
 from services.ingest.extract.evidence import Evidence, texts
+from services.ingest.extract.fields import Titles
+from services.ingest.extract.model import Lexicon
 from services.ingest.extract.names import tokens
 
 Floats = NDArray[np.float32]
@@ -36,26 +38,25 @@ _QUOTES = str.maketrans({"‘": "'", "’": "'", "“": '"', "”": '"', "\u00a0
 _END = frozenset(".!?…。！？»”\"'")
 _OPENING = frozenset("\"'“„«‘([¿¡—–-")
 _STEPS = 3
+_REMEMBERED = 50_000
 SHORT = 120
 """Texts under so many characters are judged by their words too: labels, bylines, promotion lines."""
 FLAG_BITS = 17
 
 
-def table(
-    found: Cut, evidence: Evidence, titles: Sequence[str], names: Mapping[str, float], words: Mapping[str, float]
-) -> Floats:
+def table(found: Cut, evidence: Evidence, titles: Titles, names: Lexicon, words: Lexicon) -> Floats:
     """The features of every piece: (pieces, features). `names` and `words` are the learnt weights of class words and of
     words in short pieces."""
     return np.hstack([plain(found, evidence, titles), lexical(found, names, words)])
 
 
-def plain(found: Cut, evidence: Evidence, titles: Sequence[str]) -> Floats:
+def plain(found: Cut, evidence: Evidence, titles: Titles) -> Floats:
     """The features that need no learnt word weights."""
     own = np.array(_own(found, evidence, titles), dtype=np.float32)
     return np.hstack([own, _boxes(found, own), _neighbours(found.pieces, own)])
 
 
-def lexical(found: Cut, names: Mapping[str, float], words: Mapping[str, float]) -> Floats:
+def lexical(found: Cut, names: Lexicon, words: Lexicon) -> Floats:
     """What the class words of a piece and of its boxes weigh, and the words of short pieces."""
     pieces = found.pieces
     rows = [
@@ -78,11 +79,11 @@ def lexical(found: Cut, names: Mapping[str, float], words: Mapping[str, float]) 
     return np.hstack([np.array(rows, dtype=np.float32), np.stack(columns, axis=1)])
 
 
-def _own(found: Cut, evidence: Evidence, titles: Sequence[str]) -> list[list[float]]:
+def _own(found: Cut, evidence: Evidence, titles: Titles) -> list[list[float]]:
     pieces = found.pieces
     said = _Said(evidence, titles)
     copies = Counter([p.text for p in pieces])
-    first = next((p.index for p in pieces if said.is_title(p.text)), -1)
+    first = next((p.index for p in pieces if titles.repeated(p.text)), -1)
     beside = Counter([picture.at for picture in found.pictures])
     rows = []
     for piece in pieces:
@@ -152,13 +153,18 @@ def _strong(piece: Piece) -> float:
     return min(1.0, bold / len(piece.text))
 
 
-def score(raw: str, names: Mapping[str, float]) -> float:
+def score(raw: str, names: Lexicon) -> float:
     """The learnt weight of an attribute's words: the strongest for and the strongest against, added up."""
-    found = [w for t in tokens(raw) for w in _weights(t, names)]
-    return max(found, default=0.0) + min(found, default=0.0)
+    known = names.known.get(raw)
+    if known is None:
+        found = [w for t in tokens(raw) for w in _weights(t, names)]
+        known = max(found, default=0.0) + min(found, default=0.0)
+        if len(names.known) < _REMEMBERED:
+            names.known[raw] = known
+    return known
 
 
-def _weights(word: str, names: Mapping[str, float]) -> list[float]:
+def _weights(word: str, names: Lexicon) -> list[float]:
     """A word's weight, or for an unknown one those of the two known words it is written together from ("postinfo")."""
     known = names.get(word)
     if known is not None:
@@ -169,7 +175,7 @@ def _weights(word: str, names: Mapping[str, float]) -> list[float]:
     return []
 
 
-def word_score(text: str, words: Mapping[str, float]) -> float:
+def word_score(text: str, words: Lexicon) -> float:
     """The mean learnt weight of a short text's words."""
     found = words_of(text)
     return sum(words.get(w, 0.0) for w in found) / (len(found) + 1.0)
@@ -183,9 +189,9 @@ def words_of(text: str) -> list[str]:
 class _Said:
     """What the page says in its data, ready to be compared with a piece."""
 
-    def __init__(self, evidence: Evidence, titles: Sequence[str]) -> None:
-        self.titles = {t.translate(_QUOTES).lower() for t in titles}
-        self.words = {w for t in list(self.titles)[:1] for w in _WORD.findall(t)}
+    def __init__(self, evidence: Evidence, titles: Titles) -> None:
+        self.titles = titles
+        self.words = set(words_of(titles.plain[0])) if titles.plain else set()
         stated = [pair[1] for name in ("og:description", "description") if (pair := evidence.first(name))]
         self.descriptions = [d.translate(_QUOTES).strip() for d in stated]
         body = max(texts(evidence.article.get("articleBody"), "@value"), key=len, default="")
@@ -193,24 +199,20 @@ class _Said:
         if len(body) > 200:
             self.body = " ".join(_MARKUP.sub(" ", html.unescape(body)).translate(_QUOTES).split())
 
-    def is_title(self, text: str) -> bool:
-        return len(text) < 300 and text.translate(_QUOTES).lower() in self.titles
-
     def title_share(self, text: str) -> float:
         """1.5 for the title itself, else the share of the title's words in the text."""
-        if self.is_title(text):
+        if self.titles.repeated(text):
             return 1.5
-        found = set(_WORD.findall(text.lower())) if self.words else ()
+        found = set(words_of(text)) if self.words else ()
         return len(self.words & set(found)) / max(len(self.words), len(found)) if found else 0.0
 
     def described(self, text: str) -> float:
         """Whether a text is the stated description (2) or begins like it (1)."""
         if not self.descriptions or len(text) < 30:
             return 0.0
-        flat = text.translate(_QUOTES)
-        if any(flat == d for d in self.descriptions):
-            return 2.0
-        return float(any(flat[:40] == d[:40] for d in self.descriptions))
+        begin = text[:40].translate(_QUOTES)
+        like = [d for d in self.descriptions if d[:40] == begin]
+        return 2.0 if like and text.translate(_QUOTES) in like else float(bool(like))
 
     def in_body(self, text: str) -> float:
         """Whether the stated articleBody holds the text's ends: 0 to 1, -1 without an articleBody."""
@@ -218,8 +220,8 @@ class _Said:
             return -1.0
         if len(text) < 12:
             return 0.5
-        flat = text.translate(_QUOTES)
-        return (0.5 if flat[:40] in self.body else 0.0) + (0.5 if flat[-40:] in self.body else 0.0)
+        begin, end = text[:40].translate(_QUOTES), text[-40:].translate(_QUOTES)
+        return (0.5 if begin in self.body else 0.0) + (0.5 if end in self.body else 0.0)
 
 
 def _boxes(found: Cut, own: Floats) -> Floats:
@@ -246,7 +248,7 @@ def _boxes(found: Cut, own: Floats) -> Floats:
     return np.stack(columns, axis=1).astype(np.float32)
 
 
-def _carried(found: Cut, names: Mapping[str, float]) -> tuple[Floats, Floats, Floats, Floats]:
+def _carried(found: Cut, names: Lexicon) -> tuple[Floats, Floats, Floats, Floats]:
     """Each box's own class weight, and the lowest, highest and fading sum on its way up."""
     own, low, high, sums = [], [], [], []
     for box in found.boxes:

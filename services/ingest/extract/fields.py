@@ -50,8 +50,8 @@ def title_offers(evidence: Evidence, found: Cut) -> list[Offer]:
     if alike:
         return [alike[0], *stated]
     item = _itemprop_title(evidence)
-    others = [Offer(p.box.tag, p.text) for p in found.pieces if p.box.tag in ("h2", "h3")]
-    close = [o for o in others if any(_same(o.value, s.value) for s in stated)]
+    known = Titles(s.value for s in stated)
+    close = [Offer(p.box.tag, p.text) for p in found.pieces if p.box.tag in ("h2", "h3") and known.repeated(p.text)]
     lone = printed if len(printed) == 1 and not _same(printed[0].value, site) else []
     return [*item, *close[:1], *stated[:1], *lone, *stated[1:], *printed]
 
@@ -105,9 +105,18 @@ def _alike(one: str, other: str) -> bool:
     return bool(a and b) and len(a & b) * 2 > max(len(a), len(b))
 
 
-def is_title(text: str, titles: Iterable[str]) -> bool:
-    """Whether a piece merely repeats the headline."""
-    return any(_same(text, t) for t in titles)
+class Titles:
+    """All offers for the headline, to tell a piece that merely repeats it. Folding is dear, so length decides first."""
+
+    def __init__(self, titles: Iterable[str]) -> None:
+        self.plain = tuple(titles)
+        self.keys = {_key(t) for t in self.plain} - {""}
+        self.sizes = sorted({len(t) for t in self.plain})
+
+    def repeated(self, text: str) -> bool:
+        """Whether the text is the headline, apart from case, quotes and punctuation."""
+        size = len(text)
+        return any(abs(size - own) <= 4 + own // 10 for own in self.sizes) and _key(text) in self.keys
 
 
 _BY = re.compile(

@@ -21,12 +21,11 @@ LEAVES = 16
 
 
 class Forest(NamedTuple):
-    """Trees laid end to end. `begins` is each tree's first node, `leaves` its LEAVES values from left to right."""
+    """Trees laid end to end, each of LEAVES - 1 inner nodes (idle ones fill up) and LEAVES values from left to right."""
 
     feature: NDArray[np.int32]
     threshold: Floats
     mask: NDArray[np.uint16]
-    begins: NDArray[np.int64]
     leaves: Floats
     base: float
 
@@ -36,10 +35,18 @@ class Forest(NamedTuple):
             return np.zeros(0, np.float32)
         columns = np.ascontiguousarray(rows.T)
         struck = np.where(columns[self.feature] > self.threshold[:, None], self.mask[:, None], np.uint16(0xFFFF))
-        standing = np.bitwise_and.reduceat(struck, self.begins, axis=0)
+        standing = np.bitwise_and.reduce(struck.reshape(len(self.leaves), LEAVES - 1, -1), axis=1)
         leaf = _lowest_bit()[standing]
         score = np.take_along_axis(self.leaves, leaf, axis=1).sum(axis=0) + self.base
         return (1.0 / (1.0 + np.exp(-score))).astype(np.float32)
+
+
+class Lexicon(dict[str, float]):
+    """The learnt weight of each word; `known` remembers what whole attribute values weighed."""
+
+    def __init__(self, words: dict[str, float]) -> None:
+        super().__init__(words)
+        self.known: dict[str, float] = {}
 
 
 class Weights(NamedTuple):
@@ -48,8 +55,8 @@ class Weights(NamedTuple):
     first: Forest
     second: Forest
     standfirst: Forest
-    names: dict[str, float]
-    words: dict[str, float]
+    names: Lexicon
+    words: Lexicon
 
 
 @cache
@@ -73,5 +80,5 @@ def _forest(data: Any, name: str) -> Forest:
     return Forest(*parts, float(data[f"{name}_base"]))
 
 
-def _lexicon(data: Any, name: str) -> dict[str, float]:
-    return dict(zip(data[f"{name}_keys"].tolist(), data[f"{name}_values"].tolist(), strict=True))
+def _lexicon(data: Any, name: str) -> Lexicon:
+    return Lexicon(dict(zip(data[f"{name}_keys"].tolist(), data[f"{name}_values"].tolist(), strict=True)))

@@ -56,7 +56,9 @@ class Printed:
 
 def is_heading(text: str) -> bool:
     """Whether the whole text is a heading such as "Similar articles"."""
-    return len(text) < 60 and bool(_HEADING.fullmatch(fold(text)))
+    return 4 < len(text) < 60 and bool(
+        _HEADING.fullmatch(text) or ("\u00a0" in text and _HEADING.fullmatch(fold(text)))
+    )
 
 
 def find(found: Cut) -> list[Printed]:
@@ -64,30 +66,35 @@ def find(found: Cut) -> list[Printed]:
     spans = _spans(found)
     whole = sum(len(p.text) for p in found.pieces)
     kept: list[Printed] = []
+    headed = {p.index for p in found.pieces if is_heading(p.text)}
     for box in found.boxes:
-        first, last, size = spans.get(box, (0, 0, 0))
+        first, last, size = spans[box.index]
         if not size or (kept and first < kept[-1].last) or size > whole * _MOST:
             continue
         if box.tag not in ("body", "html", "main") and _NAMES & set(tokens(box.names)):
             heading = found.pieces[first]
             titled = heading.links == 0 and len(heading.text) < 60 and last - first > 1
             kept.append(Printed(box, heading.text if titled else None, first, last))
-        elif any(is_heading(found.pieces[n].text) for n in range(first, min(first + 1, last))) and last - first > 1:
+        elif last - first > 1 and first in headed:
             kept.append(_after(box, first, found))
-    kept.extend(_headed(found, spans, kept))
+    kept.extend(_headed(found, spans, kept, headed))
     return sorted(kept, key=lambda k: k.first)
 
 
-def _spans(found: Cut) -> dict[Box, tuple[int, int, int]]:
-    """For each box: its first piece, the piece after its last, its characters."""
-    spans: dict[Box, tuple[int, int, int]] = {}
+def _spans(found: Cut) -> list[tuple[int, int, int]]:
+    """For each box by its number: its first piece, the piece after its last, its characters (0 for an empty box)."""
+    first = [len(found.pieces)] * len(found.boxes)
+    last, size = [0] * len(found.boxes), [0] * len(found.boxes)
     for piece in found.pieces:
-        box: Box | None = piece.box
-        while box is not None:
-            first, _, size = spans.get(box, (piece.index, 0, 0))
-            spans[box] = first, piece.index + 1, size + len(piece.text)
-            box = box.parent
-    return spans
+        at = piece.box.index
+        first[at] = min(first[at], piece.index)
+        last[at] = piece.index + 1
+        size[at] += len(piece.text)
+    for box in reversed(found.boxes):
+        if box.parent is not None and size[box.index]:
+            at, up = box.index, box.parent.index
+            first[up], last[up], size[up] = min(first[up], first[at]), max(last[up], last[at]), size[up] + size[at]
+    return list(zip(first, last, size, strict=True))
 
 
 def _after(box: Box, first: int, found: Cut) -> Printed:
@@ -97,16 +104,16 @@ def _after(box: Box, first: int, found: Cut) -> Printed:
     return Printed(box, found.pieces[first].text, first, last)
 
 
-def _headed(found: Cut, spans: dict[Box, tuple[int, int, int]], kept: list[Printed]) -> list[Printed]:
+def _headed(found: Cut, spans: list[tuple[int, int, int]], kept: list[Printed], headed: set[int]) -> list[Printed]:
     """Blocks without a box of their own: a heading among the text, and all that follows it there."""
     more = []
-    for piece in found.pieces:
-        if not is_heading(piece.text) or any(k.first <= piece.index < k.last for k in [*kept, *more]):
+    for piece in (found.pieces[n] for n in sorted(headed)):
+        if any(k.first <= piece.index < k.last for k in [*kept, *more]):
             continue
         holder = piece.box
-        while holder.parent is not None and spans[holder][1] == piece.index + 1:
+        while holder.parent is not None and spans[holder.index][1] == piece.index + 1:
             holder = holder.parent
-        last = _run(found, piece, spans[holder][1])
+        last = _run(found, piece, spans[holder.index][1])
         if last > piece.index + 1:
             more.append(Printed(holder, piece.text, piece.index, last))
     return more
