@@ -1,0 +1,125 @@
+"""What the HTTP faces of the services share: a table of operations and their handlers in, routes out; problems as JSON.
+
+Site       settings, store, clock and bells of this process, as handlers take them
+Problem    raised by a handler: a status, a stable code, a sentence
+route      an operation and its handler; the body is read up to the operation's limit, blocking handlers run in a thread
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import inspect
+import logging
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy.exc import DBAPIError
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from shared import clock, queue
+from shared.openapi import Operation
+from shared.settings import Settings
+from shared.store.engine import Store
+
+log = logging.getLogger("briefwire.api")
+
+Handler = Callable[[Request, bytes], Response] | Callable[[Request, bytes], Awaitable[Response]]
+Ring = Callable[[str, Sequence[Any]], object]
+
+
+class Problem(Exception):
+    """An answer that says what is wrong: a status from 400 up, a code in kebab-case, one sentence."""
+
+    def __init__(self, status: int, error: str, detail: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(f"{status} {error}: {detail}")
+        self.status, self.error, self.detail, self.headers = status, error, detail, dict(headers or {})
+
+
+class Site:
+    """What handlers work with. `ring` wakes a stage once its transaction has committed."""
+
+    def __init__(self, settings: Settings, store: Store, now: Callable[[], dt.datetime] = clock.now,
+                 ring: Ring = queue.bell.ring) -> None:  # fmt: skip
+        self.settings, self.store, self.now, self._ring = settings, store, now, ring
+
+    @contextlib.contextmanager
+    def begin(self) -> Iterator[queue.Work]:
+        """A writing transaction; what it rings is rung once it has committed."""
+        with self.store.write() as connection:
+            work = queue.Work(connection, self.now())
+            yield work
+            work.finish()
+        for wake, keys in work.rings().items():
+            self._ring(wake, list(dict.fromkeys(keys)))
+
+    def base(self, request: Request) -> str:
+        """The address of this web application, as others know it, without a slash at its end."""
+        return (self.settings.web.url or str(request.base_url)).rstrip("/")
+
+
+def here() -> Site:
+    """This process's site."""
+    return Site(queue.SETTINGS, queue.store())
+
+
+class ApiRoute(Route):
+    """A route that knows the operation it was made from."""
+
+    operation: Operation
+
+
+def route(operation: Operation, handler: Handler) -> ApiRoute:
+    """The operation at its path."""
+
+    async def endpoint(request: Request) -> Response:
+        try:
+            body = await _body(request, operation.limit)
+            if inspect.iscoroutinefunction(handler):
+                response: Response = await handler(request, body)
+            else:
+                response = await run_in_threadpool(handler, request, body)  # type: ignore[arg-type]
+        except Problem as problem:
+            response = JSONResponse({"error": problem.error, "detail": problem.detail}, problem.status, problem.headers)
+        except DBAPIError as error:
+            log.warning("the store does not answer: %s", error)
+            response = JSONResponse(
+                {"error": "store-unreachable", "detail": "Try again in a moment."}, 503, {"Retry-After": "5"}
+            )
+        return response
+
+    made = ApiRoute(operation.path, endpoint, methods=[operation.method], name=operation.name)
+    made.operation = operation
+    return made
+
+
+def bearer(request: Request) -> str | None:
+    """The key in the Authorization header."""
+    scheme, _, key = request.headers.get("authorization", "").partition(" ")
+    return key.strip() or None if scheme.lower() == "bearer" else None
+
+
+def unauthorised(detail: str) -> Problem:
+    """Nobody we know."""
+    return Problem(401, "unauthorised", detail, {"WWW-Authenticate": 'Bearer realm="briefwire"'})
+
+
+async def _body(request: Request, limit: int) -> bytes:
+    if request.method in ("GET", "HEAD"):
+        return b""
+    too_large = Problem(413, "too-large", f"At most {limit:,} bytes are taken.", {"Connection": "close"})
+    length = request.headers.get("content-length", "")
+    if length.isdigit() and int(length) > limit:
+        raise too_large
+    read = bytearray()
+    try:
+        async for chunk in request.stream():
+            read += chunk
+            if len(read) > limit:
+                raise too_large
+    except ClientDisconnect:
+        raise Problem(400, "cut-short", "The body did not arrive whole.") from None
+    return bytes(read)
