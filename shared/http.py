@@ -14,16 +14,15 @@ import re
 import socket
 import time
 from collections.abc import Mapping
-from typing import NamedTuple
 from urllib.parse import unquote
 
 import ada_url
 import msgspec
-import urllib3
+import requests
 
 from shared import wire
+from shared.adapter import GuardedSession, Step
 from shared.addresses import why_not_public
-from shared.decoding import decoded
 from shared.errors import OperatorError, Rejected, Retryable
 from shared.names import Names, Resolve
 from shared.urls import absolute
@@ -90,19 +89,6 @@ class Reply(msgspec.Struct, frozen=True):
     peer: str
 
 
-class _Step(NamedTuple):
-    """One hop to make: `target` is path and query."""
-
-    method: str
-    url: str
-    scheme: str
-    host: str
-    port: int
-    target: str
-    headers: dict[str, str]
-    body: bytes | None
-
-
 class Door:
     """Sends requests under one policy over kept-alive connections. Threads may share it; make it after a fork.
 
@@ -113,7 +99,7 @@ class Door:
         self.policy, self._dial = policy, dial
         self._names = Names(resolve)
         self._allowed = frozenset(_allowed_key(entry) for entry in policy.allow_hosts)
-        self._pools = wire.pools(policy.ca_file)
+        self._session = GuardedSession(policy.ca_file)
 
     def send(self, request: Request) -> Reply:
         """The reply to `request`, whatever its status.
@@ -130,6 +116,7 @@ class Door:
             within_s=request.deadline_s or policy.deadline_s,
             idle_s=policy.idle_s,
             max_raw=max(policy.max_raw, request.max_decoded or 0),
+            max_decoded=request.max_decoded or policy.max_decoded,
             max_head=policy.max_header_bytes,
         )
         with wire.running(call):
@@ -137,39 +124,37 @@ class Door:
 
     def close(self) -> None:
         """Close the idle connections and end the resolver's threads."""
-        self._pools.clear()
+        self._session.close()
         self._names.close()
 
-    def _follow(self, step: _Step, request: Request, call: wire.Call) -> Reply:
+    def _follow(self, step: Step, request: Request, call: wire.Call) -> Reply:
         """One hop after the other, until an answer that leads nowhere else."""
         hops: list[tuple[int, str]] = []
         allowed = min(request.redirects, self.policy.max_redirects)
         while True:
-            pool = self._pools.connection_from_host(step.host, step.port, step.scheme)
-            response = wire.exchange(pool, step.method, step.target, step.headers, step.body)
-            location = response.headers.get("location") if response.status in REDIRECTS else None
+            response = self._session.make(step)
+            location = response.headers.get("location") if response.status_code in REDIRECTS else None
             if location is None or request.redirects <= 0:
                 return self._reply(response, step, request, call, tuple(hops))
             if len(hops) >= allowed:
-                wire.drop(response)
+                response.close()
                 raise Rejected("too-many-redirects", f"More than {allowed} redirects, the last one at {step.url}.")
-            wire.drain(response)
-            hops.append((response.status, step.url))
-            before, step = step, _next_step(step, response.status, location)
+            response.raw.drain_conn()
+            hops.append((response.status_code, step.url))
+            before, step = step, _next_step(step, response.status_code, location)
             self._judge_turn(before, step, call)
 
     def _reply(
         self,
-        response: urllib3.BaseHTTPResponse,
-        step: _Step,
+        response: requests.Response,
+        step: Step,
         request: Request,
         call: wire.Call,
         hops: tuple[tuple[int, str], ...],
     ) -> Reply:
-        limit = request.max_decoded or self.policy.max_decoded
-        body, complete = _body(response, call, limit, cut_ok=request.cut_body_ok)
+        body, complete = _body(response, cut_ok=request.cut_body_ok)
         return Reply(
-            status=response.status,
+            status=response.status_code,
             headers=response.headers,
             body=body,
             final_url=step.url,
@@ -195,7 +180,7 @@ class Door:
         """Whether the operator named this host as internal."""
         return bool({(host.lower(), None), (host.lower(), port)} & self._allowed)
 
-    def _judge_turn(self, before: _Step, after: _Step, call: wire.Call) -> None:
+    def _judge_turn(self, before: Step, after: Step, call: wire.Call) -> None:
         """What is allowed to us is not allowed to a site outside: it may not redirect us to a machine of our own.
 
         Judged here and not when connecting, for a connection to that machine may be open already.
@@ -223,7 +208,7 @@ def _allowed_key(entry: str) -> tuple[str, int | None]:
     return parts["hostname"].strip("[]").rstrip("."), int(digits) if digits else None
 
 
-def _first_step(request: Request, policy: Policy) -> _Step:
+def _first_step(request: Request, policy: Policy) -> Step:
     headers = {"User-Agent": policy.user_agent, "Accept-Encoding": "gzip, deflate, br, zstd"}
     for name, value in request.headers.items():
         if _BAD_HEADER.search(name + value) or name.lower() in _OURS:
@@ -237,7 +222,7 @@ def _without(headers: dict[str, str], *names: str) -> dict[str, str]:
     return {name: value for name, value in headers.items() if name.lower() not in gone}
 
 
-def _step(method: str, url: str, headers: dict[str, str], body: bytes | None) -> _Step:
+def _step(method: str, url: str, headers: dict[str, str], body: bytes | None) -> Step:
     try:
         parts = ada_url.parse_url(url, attributes=_PARTS)
     except ValueError:
@@ -253,7 +238,7 @@ def _step(method: str, url: str, headers: dict[str, str], body: bytes | None) ->
         headers = _without(headers, "Authorization") | {"Authorization": _basic(parts["username"], parts["password"])}
     target = parts["pathname"] + parts["search"]
     shown = f"{scheme}://{parts['hostname']}{':' + parts['port'] if parts['port'] else ''}{target}"
-    return _Step(method.upper(), shown, scheme, host, port, target, headers, body)
+    return Step(method.upper(), shown, scheme, host, port, target, headers, body)
 
 
 _PARTS = ("protocol", "username", "password", "hostname", "port", "pathname", "search")
@@ -264,7 +249,7 @@ def _basic(username: str, password: str) -> str:
     return "Basic " + base64.b64encode(pair).decode("ascii")
 
 
-def _next_step(step: _Step, status: int, location: str) -> _Step:
+def _next_step(step: Step, status: int, location: str) -> Step:
     """Where a redirect leads: as RFC 9110 has it, without what was meant for the first host only."""
     with contextlib.suppress(UnicodeError):  # where it is not raw UTF-8, what http.client read as Latin-1 stands
         location = location.encode("latin-1").decode("utf-8")
@@ -280,27 +265,24 @@ def _next_step(step: _Step, status: int, location: str) -> _Step:
     return following._replace(headers=headers)
 
 
-def _same_party(one: _Step, two: _Step) -> bool:
+def _same_party(one: Step, two: Step) -> bool:
     """The same host, and neither another port nor less protection: http to https on the standard ports is the same."""
     upgrade = (one.scheme, one.port, two.scheme, two.port) == ("http", 80, "https", 443)
     return one.host == two.host and (upgrade or (one.scheme, one.port) == (two.scheme, two.port))
 
 
-def _body(response: urllib3.BaseHTTPResponse, call: wire.Call, limit: int, *, cut_ok: bool) -> tuple[bytes, bool]:
+def _body(response: requests.Response, *, cut_ok: bool) -> tuple[bytes, bool]:
     """The decoded body, and whether it is whole. What was read of a cut one is kept where a cut body is acceptable."""
     got = bytearray()
     try:
-        for piece in decoded(wire.raw(response), response.headers.get("content-encoding", "")):
+        for piece in response.iter_content(None):
             got += piece
-            if len(got) > limit:
-                raise wire.too_large(limit)
-            call.left_s()
     except (Retryable, Rejected):
         if not cut_ok:
             raise
-        return bytes(got[:limit]), False
+        return bytes(got), False
     finally:
-        wire.drop(response)
+        response.close()
     return bytes(got), True
 
 

@@ -1,4 +1,4 @@
-"""HTTP on the wire for `shared.http`: bytes of a request out, a response whose body is still to be read back.
+"""HTTP on the wire for `shared.adapter`: bytes of a request out, a response whose body is still to be read back.
 
 urllib3 speaks the protocol. Ours are its sockets, which know the call's deadline and count what they read, and its
 connections, which dial through the door. What goes wrong on the way comes out as Retryable or Rejected.
@@ -22,6 +22,7 @@ import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
+from shared.decoding import decoded
 from shared.errors import OperatorError, Rejected, Retryable
 from shared.names import Answer
 
@@ -39,12 +40,14 @@ class Call:
     """What one call out allows and has seen so far; its connection finds it through `_CALL`.
 
     Every wait ends `within_s` seconds from now. A connection unused for `idle_s` is not trusted: firewalls forget it
-    without a word. `max_raw` and `max_head` cap bodies and heads, in bytes.
+    without a word. `max_raw`, `max_decoded` and `max_head` cap bodies, before and after decoding, and heads, in bytes.
     """
 
-    def __init__(self, connect: Connect, *, within_s: float, idle_s: float, max_raw: int, max_head: int) -> None:
+    def __init__(
+        self, connect: Connect, *, within_s: float, idle_s: float, max_raw: int, max_decoded: int, max_head: int
+    ) -> None:
         self.connect, self.within_s, self.idle_s = connect, within_s, idle_s
-        self.max_raw, self.max_head = max_raw, max_head
+        self.max_raw, self.max_decoded, self.max_head = max_raw, max_decoded, max_head
         self.started = time.monotonic()
         self.ends = self.started + within_s
         self.begin_try(fresh=False)
@@ -67,7 +70,7 @@ class Call:
         """Every byte read counts, so that no way of framing a body gets around its cap."""
         self.received += size
         if self.received > self.max_raw + self.max_head + 2 * CHUNK:
-            raise too_large(self.max_raw)
+            raise _too_large(self.max_raw)
 
 
 _CALL: ContextVar[Call] = ContextVar("briefwire_call")
@@ -128,18 +131,34 @@ def _attempt(
         raise _fate(error) from error
 
 
-def raw(response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
+def body(response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
+    """The pieces of the body decoded, no more of it than the call takes; some may be empty.
+
+    Raises:
+        Retryable, Rejected: as `shared.http.Door.send` lists them; what fitted was handed out before.
+    """
+    call = _CALL.get()
+    left = call.max_decoded
+    for piece in decoded(_raw(response), response.headers.get("content-encoding", "")):
+        yield piece[:left]
+        left -= len(piece)
+        if left < 0:
+            raise _too_large(call.max_decoded)
+        call.left_s()
+
+
+def _raw(response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
     """The pieces of the body as sent, no more of it than the call takes."""
     call = _CALL.get()
     length = response.headers.get("content-length", "")
     if length.isascii() and length.isdigit() and int(length[:20]) > call.max_raw and response.length_remaining != 0:
-        raise too_large(call.max_raw)
+        raise _too_large(call.max_raw)
     size = 0
     try:
         for piece in response.stream(CHUNK, decode_content=False):
             size += len(piece)
             if size > call.max_raw:
-                raise too_large(call.max_raw)
+                raise _too_large(call.max_raw)
             yield piece
     except _WIRE_ERRORS as error:
         raise _fate(error) from error
@@ -160,7 +179,7 @@ def drop(response: urllib3.BaseHTTPResponse) -> None:
     response.release_conn()
 
 
-def too_large(limit: int) -> Rejected:
+def _too_large(limit: int) -> Rejected:
     return Rejected("too-large", f"The body is larger than {limit} bytes, the most this request takes.")
 
 
