@@ -21,7 +21,7 @@ from services.publish.render import RenderInput, render
 from shared import clock, queue, records, vault
 from shared.models import LaneRow, Row
 from shared.queue import Failure, Work, attempt, begin, holding
-from shared.store import articles, claims, events, lanes, partners
+from shared.store import articles, claims, events, lanes, partners, pull
 
 CFG = queue.SETTINGS
 SLICE_S = 5.0
@@ -58,10 +58,20 @@ def _drain(lane: Row, endpoint_id: int) -> None:
     with queue.store().read() as connection:
         endpoint = partners.endpoint(connection, endpoint_id)
     if endpoint is not None and endpoint["state"] == "active":
-        Drain(lane, endpoint).run()
+        if endpoint["kind"] == "pull":
+            _park(lane, endpoint_id)
+        else:
+            Drain(lane, endpoint).run()
         return
     with begin() as work:
         claims.settle(work.connection, LaneRow, lane, paused=True)
+
+
+def _park(lane: Row, endpoint_id: int) -> None:
+    """An endpoint that fetches by itself is sent nothing."""
+    with begin() as work:
+        pull.park(work.connection, endpoint_id)
+        lanes.rest(work.connection, lane)
 
 
 class Drain:

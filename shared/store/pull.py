@@ -1,0 +1,158 @@
+"""What an endpoint can fetch by itself: its newest articles as a feed, its events from a position on, and what it has fetched.
+
+An endpoint of kind `pull` is sent nothing: its deliveries are due with no `due_at`, and count as delivered once they were
+fetched (in a feed) or left behind by its cursor. Other endpoints may fetch the same besides being sent it.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Collection, Iterable
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, Select, and_, exists, insert, or_, select, update
+from sqlalchemy.orm import aliased
+
+from shared.models import ArticleRow, DeliveryRow, EndpointRow, EventHeadRow, EventRow, FeedStateRow, Row
+from shared.store import partners
+
+SHOWN = ("due", "delivered", "quarantined")
+"""States of deliveries that an endpoint may see; held ones have no position, superseded ones gave way."""
+
+
+class Place(msgspec.Struct, frozen=True):
+    """How far an endpoint is: the epoch of the event log (a restore begins a new one) and its newest position."""
+
+    epoch: int
+    position: int
+
+
+def place(connection: Connection, endpoint_id: int) -> Place:
+    """How far the endpoint is in this snapshot."""
+    position = connection.execute(select(EndpointRow.position).where(EndpointRow.id == endpoint_id)).scalar_one()
+    return Place(connection.execute(select(EventHeadRow.epoch)).scalar_one(), position)
+
+
+def newest(
+    connection: Connection, endpoint_id: int, now: dt.datetime, limit: int, before: int | None = None
+) -> list[Row]:
+    """The newest event of each article that may be shown, newest first, below the position `before` where given."""
+    later = aliased(DeliveryRow)
+    overtaken = exists().where(
+        later.endpoint_id == DeliveryRow.endpoint_id, later.article_id == DeliveryRow.article_id,
+        later.position > DeliveryRow.position, later.state.in_(SHOWN),
+    )  # fmt: skip
+    found = _shown(endpoint_id).where(
+        ArticleRow.state == "usable", _free(now), DeliveryRow.kind != partners.WITHDRAWN, ~overtaken
+    )
+    if before is not None:
+        found = found.where(DeliveryRow.position < before)
+    return _rows(connection, found.order_by(DeliveryRow.position.desc()).limit(limit))
+
+
+def after(connection: Connection, endpoint_id: int, position: int, now: dt.datetime, limit: int) -> list[Row]:
+    """The endpoint's events above that position, in order. Of a withdrawn article only its withdrawal is left."""
+    told = or_(DeliveryRow.kind == partners.WITHDRAWN, and_(ArticleRow.state == "usable", _free(now)))
+    found = _shown(endpoint_id).where(DeliveryRow.position > position, told)
+    return _rows(connection, found.order_by(DeliveryRow.position).limit(limit))
+
+
+def _shown(endpoint_id: int) -> Select[Any]:
+    return (
+        select(*DeliveryRow.__table__.columns, EventRow.at)
+        .join(ArticleRow, ArticleRow.id == DeliveryRow.article_id)
+        .join(EventRow, EventRow.number == DeliveryRow.event_number)
+        .where(DeliveryRow.endpoint_id == endpoint_id, DeliveryRow.position.is_not(None), DeliveryRow.state.in_(SHOWN))
+    )
+
+
+def _free(now: dt.datetime) -> Any:
+    """The condition that nobody holds the article back."""
+    return and_(ArticleRow.held.is_(False), or_(ArticleRow.embargo_until.is_(None), ArticleRow.embargo_until <= now))
+
+
+def hidden(connection: Connection, article_ids: Iterable[str], now: dt.datetime) -> set[str]:
+    """Those of the articles that may not be shown outward, not even as a link: held, under embargo or withdrawn."""
+    found = select(ArticleRow.id).where(ArticleRow.id.in_(sorted(set(article_ids))),
+                                        or_(~_free(now), ArticleRow.state != "usable"))  # fmt: skip
+    return set(connection.execute(found).scalars())
+
+
+def park(connection: Connection, endpoint_id: int) -> None:
+    """What a `pull` endpoint is owed waits to be fetched, however long."""
+    due = (DeliveryRow.endpoint_id == endpoint_id, DeliveryRow.state == "due", DeliveryRow.due_at.is_not(None))
+    connection.execute(update(DeliveryRow).where(*due).values(due_at=None))
+
+
+def give_back(connection: Connection, endpoint_id: int, position: int, now: dt.datetime) -> int:
+    """Has what a `pull` endpoint is owed above the position, and may not be shown just now, get a new position later.
+
+    Else its cursor would pass it by. Returns how many deliveries.
+    """
+    kept = select(ArticleRow.id).where(ArticleRow.id == DeliveryRow.article_id, ~_free(now))
+    owed = (DeliveryRow.endpoint_id == endpoint_id, DeliveryRow.state == "due", DeliveryRow.position > position,
+            DeliveryRow.kind != partners.WITHDRAWN, exists(kept))  # fmt: skip
+    if connection.execute(select(DeliveryRow.id).where(*owed).limit(1)).first() is None:
+        return 0
+    held = update(DeliveryRow).where(*owed).values(state="held", position=None, due_at=None)
+    return int(connection.execute(held.execution_options(synchronize_session=False)).rowcount)
+
+
+def mark(connection: Connection, ids: Collection[int]) -> None:
+    """Notes that the endpoint may have these now: a withdrawal will be owed to it."""
+    shown = (DeliveryRow.id.in_(list(ids)), DeliveryRow.begun == 0)
+    connection.execute(update(DeliveryRow).where(*shown).values(begun=1))
+
+
+def unfetched(
+    connection: Connection, endpoint_id: int, first: int, last: int, now: dt.datetime, limit: int = 500
+) -> list[Row]:
+    """What a `pull` endpoint was or may be shown at these positions and has not fetched, oldest first."""
+    free = exists(select(ArticleRow.id).where(ArticleRow.id == DeliveryRow.article_id, _free(now)))
+    found = select(*DeliveryRow.__table__.columns).where(
+        DeliveryRow.endpoint_id == endpoint_id, DeliveryRow.state == "due", DeliveryRow.position.between(first, last),
+        or_(free, DeliveryRow.begun > 0, DeliveryRow.kind == partners.WITHDRAWN),
+    )  # fmt: skip
+    return [dict(row) for row in connection.execute(found.order_by(DeliveryRow.position).limit(limit)).mappings()]
+
+
+def fetched(connection: Connection, endpoint_id: int, rows: Collection[Row], how: str, now: dt.datetime) -> None:
+    """The endpoint has these: each is delivered, and the log says by what."""
+    mark(connection, [row["id"] for row in rows])
+    tried = [
+        partners.Tried(row | {"begun": max(row["begun"], 1) - 1}, "delivered", now, 0, status=200, response=how)
+        for row in rows
+    ]
+    if tried:
+        partners.record(connection, endpoint_id, tried)
+
+
+def changed_at(connection: Connection, endpoint_id: int, digest: str) -> dt.datetime | None:
+    """Since when the endpoint's feed has held this; None where it held something else when last seen."""
+    found = select(FeedStateRow.changed_at).where(
+        FeedStateRow.endpoint_id == endpoint_id, FeedStateRow.digest == digest
+    )
+    return connection.execute(found).scalar()
+
+
+def change(connection: Connection, endpoint_id: int, digest: str, now: dt.datetime) -> dt.datetime:
+    """Notes that the endpoint's feed holds this from now on. Returns since when, if another request was first."""
+    before = connection.execute(
+        select(FeedStateRow.digest, FeedStateRow.changed_at)
+        .where(FeedStateRow.endpoint_id == endpoint_id)
+        .with_for_update()
+    ).first()
+    if before is not None and before.digest == digest:
+        since: dt.datetime = before.changed_at
+        return since
+    values = {"digest": digest, "changed_at": now}
+    if before is None:
+        connection.execute(insert(FeedStateRow).values(endpoint_id=endpoint_id, **values))
+    else:
+        connection.execute(update(FeedStateRow).where(FeedStateRow.endpoint_id == endpoint_id).values(values))
+    return now
+
+
+def _rows(connection: Connection, found: Select[Any]) -> list[Row]:
+    return [dict(row) for row in connection.execute(found).mappings()]
