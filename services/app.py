@@ -11,7 +11,7 @@ import contextlib
 import importlib
 import importlib.util
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 import uvicorn
 from starlette.applications import Starlette
@@ -30,8 +30,8 @@ OTHERS = ("services.ingest.web", "services.publish.web")
 """Each may bring `routes()`: what sites and partners speak to. They come before the desk's own."""
 
 
-def application(desk: Desk) -> Starlette:
-    """All routes."""
+def application(desk: Desk, others: Sequence[BaseRoute] = ()) -> Starlette:
+    """The desk's routes, after those of the other services."""
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -42,7 +42,7 @@ def application(desk: Desk) -> Starlette:
         with contextlib.suppress(asyncio.CancelledError):
             await ticking
 
-    return Starlette(routes=[*other_routes(), *console.routes(desk)], lifespan=lifespan)
+    return Starlette(routes=[*others, *console.routes(desk)], lifespan=lifespan)
 
 
 def other_routes() -> list[BaseRoute]:
@@ -66,8 +66,15 @@ def main() -> None:
     lifeline.watch()
     settings = queue.SETTINGS
     desk = Desk(settings, queue.store())
-    config = uvicorn.Config(application(desk), host=settings.web.host, port=settings.web.port, log_level="warning", access_log=False,
-                            timeout_graceful_shutdown=2, server_header=False)  # fmt: skip
+    config = uvicorn.Config(
+        application(desk, other_routes()),
+        host=settings.web.host,
+        port=settings.web.port,
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=2,
+        server_header=False,
+    )
     socket = config.bind_socket()
     host = f"[{settings.web.host}]" if ":" in settings.web.host else settings.web.host
     url = f"http://{host}:{socket.getsockname()[1]}"

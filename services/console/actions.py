@@ -91,7 +91,8 @@ def subject_of(connection: Connection, kind: Kind, target: str) -> Subject:
 
 def effect(action: Action, subject: Subject) -> str:
     """What doing it will mean, in one or two sentences."""
-    return action.effect.replace("{name}", subject.name)
+    sentence = action.effect.replace("{name}", subject.name)
+    return sentence[:1].upper() + sentence[1:]
 
 
 def perform(action: Action, work: Work, who: str, target: str, *, reason: str = "", fields: Mapping[str, str] | None = None,
@@ -109,12 +110,17 @@ def perform(action: Action, work: Work, who: str, target: str, *, reason: str = 
     return done
 
 
+def _done(said: str, secret: str | None = None) -> Done:
+    """What was done, as a sentence that begins with a capital."""
+    return Done(said[:1].upper() + said[1:], secret)
+
+
 # Sources and hosts
 
 
 def pause_source(order: Order) -> Done:
     intake.set_source(order.work.connection, order.subject.row["id"], state="paused")
-    return Done(f"{order.subject.name} is paused.")
+    return _done(f"{order.subject.name} is paused.")
 
 
 def resume_source(order: Order) -> Done:
@@ -122,7 +128,7 @@ def resume_source(order: Order) -> Done:
     intake.set_source(order.work.connection, row["id"], state="active", failures=0,
                       due_at=None if row["kind"] == "push" else order.work.now)  # fmt: skip
     order.work.ring("source.due", [row["id"]])
-    return Done(f"{order.subject.name} is active and polled now.")
+    return _done(f"{order.subject.name} is active and polled now.")
 
 
 def poll_source(order: Order) -> Done:
@@ -133,7 +139,7 @@ def poll_source(order: Order) -> Done:
         )
     intake.set_source(order.work.connection, row["id"], due_at=order.work.now)
     order.work.ring("source.due", [row["id"]])
-    return Done(f"{order.subject.name} is polled now.")
+    return _done(f"{order.subject.name} is polled now.")
 
 
 def pause_host(order: Order) -> Done:
@@ -145,7 +151,7 @@ def resume_host(order: Order) -> Done:
     lanes.pause(order.work.connection, order.subject.row["key"], paused=False)
     desk.open_lane(order.work.connection, order.subject.row["key"])
     order.work.ring("host.due", [order.subject.row["key"]])
-    return Done(f"{order.subject.name} is fetched from again.")
+    return _done(f"{order.subject.name} is fetched from again.")
 
 
 # Partners
@@ -164,7 +170,7 @@ def try_partner(order: Order) -> Done:
     row = order.subject.row
     if row["state"] != "active":
         raise OperatorError(f"{order.subject.name} is {row['state']}.", "Resume it first.")
-    return _ring_partner(order, Done(f"{order.subject.name} is tried now."))
+    return _ring_partner(order, _done(f"{order.subject.name} is tried now."))
 
 
 def replay_partner(order: Order) -> Done:
@@ -186,7 +192,7 @@ def rotate_secret(order: Order) -> Done:
     kept = vault.unseal(order.folder, row["secrets"])
     secret = sign.new_secret(order.randomness)
     partners.set_endpoint(order.work.connection, row["id"], secrets=vault.seal(order.folder, [secret, *kept[:1]]))
-    return Done(
+    return _done(
         f"{order.subject.name} has a new secret; both it and the one before sign until the next rotation.", secret
     )
 
@@ -203,7 +209,7 @@ def _set_partner(order: Order, state: str, said: str) -> Done:
     row, connection = order.subject.row, order.work.connection
     partners.set_endpoint(connection, row["id"], state=state, reason=None)
     lanes.pause(connection, lanes.endpoint_lane(row["id"]), paused=state != "active")
-    return Done(said.replace("{name}", order.subject.name))
+    return _done(said.replace("{name}", order.subject.name))
 
 
 def _ring_partner(order: Order, done: Done) -> Done:
@@ -272,7 +278,7 @@ def recategorise_article(order: Order) -> Done:
         c for c in notes.categories if c.method != "person" and (c.scheme, c.code) != (mine.scheme, mine.code)
     )
     desk.set_persons_category(work.connection, row["id"], mine)
-    articles.annotate(work.connection, article, msgspec.structs.replace(notes, categories=(mine, *others)))
+    articles.annotate(work.connection, [(article, msgspec.structs.replace(notes, categories=(mine, *others)))])
     if row["state"] == "usable":
         work.log(_event(work, "article.updated", row))
     return Done(f"The article is filed under {section}; partners that have it get an update.")

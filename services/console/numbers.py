@@ -353,7 +353,8 @@ def _trouble(reading: desk.Reading, workers: Sequence[Worker], stages: Sequence[
     found += [trouble for one in endpoints if (trouble := _endpoint_trouble(one))]
     entries, owed = slow.quarantined
     if entries + owed:
-        found.append(Trouble("busy", f"{entries} entries and {owed} deliveries wait in quarantine.", "/quarantine"))
+        found.append(Trouble("busy", f"In quarantine: {_many(entries, 'entry', 'entries')}, {_many(owed, 'delivery', 'deliveries')}.",
+                             "/quarantine"))  # fmt: skip
     return found
 
 
@@ -366,6 +367,10 @@ def _endpoint_trouble(one: Endpoint) -> Trouble | None:
     if one.failures or (one.state == "active" and (one.lag_s or 0.0) > OLD_S):
         return Trouble("busy", f"Partner {one.partner} is {int(one.lag_s or 0)} s behind.", href)
     return None
+
+
+def _many(n: int, one: str, more: str) -> str:
+    return f"{n} {one if n == 1 else more}"
 
 
 def _age_s(since: dt.datetime | None, now: dt.datetime) -> float | None:

@@ -26,6 +26,8 @@ TICK_S, IDLE_S = 1.5, 5.0
 STREAM_S = 600.0
 """A stream ends after this long; the browser opens another one, and is asked again who it is."""
 WIDTH, HEIGHT = 600.0, 120.0
+BRIDGED = 12
+"""Bins without a value that a curve passes over."""
 
 
 class View(msgspec.Struct, frozen=True):
@@ -111,16 +113,15 @@ def ceiling(value: float) -> float:
 
 
 def curve(values: Sequence[float | None], top: float) -> str:
-    """An SVG path from left to right; nothing is drawn where there is no value, and a lone value is a short dash."""
+    """An SVG path from left to right. Gaps of up to a minute are bridged, longer ones stay empty; a lone value is a dash."""
     step = WIDTH / max(1, len(values) - 1)
-    path, pen_up = [], True
+    path, last = [], -BRIDGED - 1
     for place, value in enumerate(values):
         if value is None:
-            pen_up = True
             continue
         x, y = place * step, HEIGHT - min(1.0, value / top) * (HEIGHT - 4)
-        path.append(f"M{x:.1f} {y:.1f}h1" if pen_up else f"L{x:.1f} {y:.1f}")
-        pen_up = False
+        path.append(f"M{x:.1f} {y:.1f}h2" if place - last > BRIDGED else f"L{x:.1f} {y:.1f}")
+        last = place
     return "".join(path)
 
 

@@ -201,9 +201,7 @@ def timeline(entries: Sequence[Row], pages: Sequence[Row], revisions: Sequence[R
              deliveries: Sequence[Row], attempts: Sequence[Row]) -> list[Step]:  # fmt: skip
     """Everything that happened to the article, in order, with the time between."""
     steps = [Step(e["seen_at"], f"Seen in {e['source']}", e["url"] or "pushed in", "idle") for e in entries]
-    steps += [
-        Step(p["fetched_at"], "Page fetched", f"answered {p['status']}, {p['size']} bytes", "idle") for p in pages
-    ]
+    steps += _fetches(pages, {r["page_id"] for r in revisions})
     steps += [Step(r["at"], f"Revision {r['revision']} stored", r["kind"], "idle") for r in revisions]
     steps += [Step(e.at, f"Event {e.number} logged", e.kind.removeprefix("article."), "good") for e in logged]
     owed = {d["id"]: d for d in deliveries}
@@ -211,6 +209,17 @@ def timeline(entries: Sequence[Row], pages: Sequence[Row], revisions: Sequence[R
     ordered = sorted(steps, key=lambda step: step.at)
     ages = [None, *((b.at - a.at).total_seconds() for a, b in itertools.pairwise(ordered))]
     return [step._replace(took_s=age) for step, age in zip(ordered, ages, strict=True)]
+
+
+def _fetches(pages: Sequence[Row], told: set[int]) -> Iterator[Step]:
+    """The fetches that brought a revision; of the others only how many there were, at the last of them."""
+    for page in pages:
+        if page["id"] in told:
+            yield Step(page["fetched_at"], "Page fetched", f"answered {page['status']}, {page['size']} bytes", "idle")
+    again = [page["fetched_at"] for page in pages if page["id"] not in told]
+    if again:
+        times = "once" if len(again) == 1 else f"{len(again)} times"
+        yield Step(max(again), "Looked at again", f"{times}, nothing new; this was the last", "idle")
 
 
 def _answer(attempt: Row, delivery: Row) -> Step:
