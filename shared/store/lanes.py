@@ -92,5 +92,7 @@ def pause(connection: Connection, key: str, *, paused: bool) -> None:
 
 
 def waiting(connection: Connection) -> int:
-    """How many articles wait for enrichment: work that neither book shows, since both count before and after it."""
-    return int(connection.execute(select(func.count()).where(ArticleRow.due_at.is_not(None))).scalar_one())
+    """How many pages wait for extraction and articles for enrichment: the books count before and after these."""
+    pages = select(func.count()).where(EntryRow.step == "extract")
+    articles = select(func.count()).where(ArticleRow.due_at.is_not(None))
+    return int(connection.execute(pages).scalar_one() + connection.execute(articles).scalar_one())

@@ -60,12 +60,7 @@ class Wire:
     def up(self, *, timeout_s: float = 60.0) -> None:
         """Starts it and waits until every queue is consumed."""
         started = clock.now()
-        out = (self.folder / "up.log").open("ab")
-        with out:
-            env = dict(os.environ) | {"BRIEFWIRE_DATA": str(self.folder)}
-            self.process = subprocess.Popen(
-                [sys.executable, "-c", UP], env=env, stdout=out, stderr=out, start_new_session=True
-            )
+        self.spawn()
         self.wait(lambda: self._consumed_since(started), timeout_s, "the workers to come up")
 
     def spawn(self, **environment: str) -> None:

@@ -137,11 +137,11 @@ def differences(want: Any, got: Any, path: str = "") -> list[str]:
     return [] if want == got else [f"{path}: expected {want!r}, got {got!r}"]
 
 
-def tested(site: FolderSite, slug: str, tmp_path: Path, case: Case, *options: str) -> Any:
+def printed(site: FolderSite, slug: str, tmp_path: Path, case: Case, *options: str) -> Any:
     """What `briefwire source test` prints for a page."""
     (tmp_path / "briefwire.toml").write_text(f"[ingest]\nprofiles = [{json.dumps(str(case.folder / 'profiles'))}]\n"
                                              if (case.folder / "profiles").is_dir() else "")  # fmt: skip
-    command = [sys.executable, "-m", "services.console.cli", "--data", str(tmp_path), "source", "test", site.page(slug),
+    command = [sys.executable, "-c", "from services.console.cli import main; main()", "--data", str(tmp_path), "source", "test", site.page(slug),
                "--allow-host", host_of(site.url), "--json", *options]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -150,7 +150,7 @@ def tested(site: FolderSite, slug: str, tmp_path: Path, case: Case, *options: st
 
 def test_both_pages_become_the_expected_records(case: Case, site: FolderSite, tmp_path: Path) -> None:
     for slug in (case.host, case.target):
-        record = tested(site, slug, tmp_path, case, "--profile", case.profile)
+        record = printed(site, slug, tmp_path, case, "--profile", case.profile)
         want = expected(case, slug, site)
         want.pop("source_item_id", None)  # a page tested by itself has its id only where the profile reads it
         assert differences(want, record) == []
@@ -159,7 +159,7 @@ def test_both_pages_become_the_expected_records(case: Case, site: FolderSite, tm
 def test_without_a_profile_section_and_status_are_unknown_and_the_body_is_the_same(
     case: Case, site: FolderSite, tmp_path: Path
 ) -> None:
-    record = tested(site, case.host, tmp_path, case)
+    record = printed(site, case.host, tmp_path, case)
     want = expected(case, case.host, site)
     assert (record["section"], record["category_status"]["value"]) == (None, "unknown")
     assert record["published"]["zone_source"] == "assumed"
@@ -171,12 +171,12 @@ def test_the_status_follows_the_icon(case: Case, site: FolderSite, tmp_path: Pat
     marks = {case.improved: "improved", case.unchanged: "unchanged", case.worsened: "worsened"}
     for mark, value in marks.items():
         site.edits = {f'{case.unchanged}"': f'{mark}"'}
-        record = tested(site, case.host, tmp_path, case, "--profile", case.profile)
+        record = printed(site, case.host, tmp_path, case, "--profile", case.profile)
         assert (record["category_status"]["value"], record["category_status"]["evidence"]) == (value, f"class {mark}")
 
 
 def test_the_text_rendering_holds_every_line_of_the_brief(case: Case, site: FolderSite, tmp_path: Path) -> None:
-    record = tested(site, case.host, tmp_path, case, "--profile", case.profile)
+    record = printed(site, case.host, tmp_path, case, "--profile", case.profile)
     article = msgspec.convert(record, records.Article, strict=False)
     now = dt.datetime(2026, 1, 1, tzinfo=UTC)
     text = render("text", RenderInput("article.published", now, 1, article)).body.decode()
@@ -212,7 +212,7 @@ def test_the_whole_way(case: Case, site: FolderSite, tmp_path: Path) -> None:
 def _check_stored(wire: Wire, case: Case, site: FolderSite) -> None:
     by_slug = _articles(wire)
     for slug in (case.host, case.target):
-        stored = records.to_plain(by_slug[slug][0])
+        stored = json.loads(records.to_json(by_slug[slug][0]))
         assert differences(expected(case, slug, site), stored) == []
         assert stored["backfill"] is True
     (related,) = by_slug[case.host][0].related
@@ -269,7 +269,7 @@ def _check_pushed_text(wire: Wire, case: Case, receiver: Receiver) -> None:
         found = articles.revision(connection, row["id"])
         assert found is not None
         assert [e.kind for e in events.of_article(connection, row["id"])] == ["article.published"]
-    pushed = records.to_plain(found[0])
+    pushed = json.loads(records.to_json(found[0]))
     want = json.loads((case.folder / "expected" / f"{case.host}.json").read_text(encoding="utf-8"))
     for field in ("headline", "language", "lead", "blocks", "authors"):
         assert differences(want[field], pushed[field]) == []
