@@ -87,12 +87,16 @@ def settle(connection: Connection, table: type[Any], row: Row, **values: Any) ->
 
 
 def mine(connection: Connection, table: type[Any], rows: Sequence[Row]) -> list[Row]:
-    """Those claimed rows whose lease is still ours, locked until the transaction ends."""
-    key = table.__table__.primary_key.columns[0]
-    epochs = {row[key.name]: row["lease_epoch"] for row in rows}
-    found = select(key, table.__table__.c.lease_epoch).where(key.in_(list(epochs))).with_for_update()
-    kept = {k for k, epoch in connection.execute(found) if epochs[k] == epoch}
-    return [row for row in rows if row[key.name] in kept]
+    """Those claimed rows whose lease is still ours, as they are now, locked until the transaction ends.
+
+    What was written beside the claim (a further revision, a withdrawal) is in them.
+    """
+    key = table.__table__.primary_key.columns[0].name
+    epochs = {row[key]: row["lease_epoch"] for row in rows}
+    columns = table.__table__.columns
+    found = select(*columns).where(columns[key].in_(list(epochs))).order_by(columns[key]).with_for_update()
+    fresh = {row[key]: dict(row) for row in connection.execute(found).mappings()}
+    return [fresh[k] for k, epoch in epochs.items() if k in fresh and fresh[k]["lease_epoch"] == epoch]
 
 
 def settle_many(connection: Connection, table: type[Any], results: Sequence[tuple[Row, Row]]) -> None:
