@@ -2,29 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.table import Table
 from rich.text import Text
 
 from services.console import show
-from shared.store.ledger import DELIVERY, INTAKE, Books
+from shared.store.ledger import DELIVERY, INTAKE, Books, DeliveryLine, IntakeLine
 
 
 def tables(books: Books) -> list[Table]:
-    """The intake book and the delivery book."""
-    intake = ("seen", *INTAKE)
-    delivery = ("events", "backfilled", "unplanned", "filtered", *DELIVERY)
+    """The intake book and the delivery book; on a terminal too narrow for all columns without those that are 0 everywhere."""
     return [
-        show.table(
-            ("source", *intake, "balance"),
-            [(line.source, *(getattr(line, name) for name in intake), _balance(ok=line.balanced)) for line in books.intake],
-            title="Intake, in entries", right=intake,
+        _table("Intake, in entries", "source", ("seen", *INTAKE), books.intake),
+        _table(
+            "Delivery, in events",
+            "partner",
+            ("events", "backfilled", "unplanned", "filtered", *DELIVERY),
+            books.delivery,
         ),
-        show.table(
-            ("partner", *(name.replace("backfilled", "back-filled") for name in delivery), "balance"),
-            [(line.partner, *(getattr(line, name) for name in delivery), _balance(ok=line.balanced)) for line in books.delivery],
-            title="Delivery, in events", right=(*delivery, "back-filled"),
-        ),
-    ]  # fmt: skip
+    ]
+
+
+def _table(title: str, owner: str, names: tuple[str, ...], lines: Sequence[IntakeLine | DeliveryLine]) -> Table:
+    made = _with_columns(title, owner, names, lines)
+    if show.fits(made):
+        return made
+    return _with_columns(
+        title, owner, tuple(name for name in names if any(getattr(line, name) for line in lines)), lines
+    )
+
+
+def _with_columns(title: str, owner: str, names: tuple[str, ...], lines: Sequence[IntakeLine | DeliveryLine]) -> Table:
+    headings = [name.replace("backfilled", "back-filled") for name in names]
+    rows = [
+        (getattr(line, owner), *(getattr(line, name) for name in names), _balance(ok=line.balanced)) for line in lines
+    ]
+    return show.table((owner, *headings, "balance"), rows, title=title, right=headings)
 
 
 def _balance(*, ok: bool) -> Text:

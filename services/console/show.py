@@ -16,6 +16,7 @@ from typing import Any, TextIO
 import msgspec
 from rich import box
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -116,12 +117,42 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], **opti
     out().print(table(columns, rows, **options))
 
 
-def listing(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], *, json_: bool, empty: str,
-            right: Iterable[str] = ()) -> None:  # fmt: skip
-    """A listing: JSON with every field of the rows, or a table of `columns` (field -> heading); `empty` says there is nothing."""
+def fits(made: Table) -> bool:
+    """Whether the terminal is wide enough for the table without breaking its cells."""
+    console = out()
+    return Measurement.get(console, console.options.update(max_width=_WIDE), made).maximum <= console.width
+
+
+def listing(
+    rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], *, json_: bool, empty: str, right: Iterable[str] = ()
+) -> None:
+    """A listing: JSON with every field of the rows, or a table of `columns` (field -> heading); `empty` says there is nothing.
+
+    Where the terminal is too narrow, columns that hold nothing are left out; where it still is, each row becomes a paragraph.
+    """
     if json_:
         as_json(list(rows))
-    elif not rows:
+        return
+    if not rows:
         say(empty)
+        return
+    flush_right = tuple(right)
+    kept = dict(columns)
+    made = table(list(kept.values()), [[row[key] for key in kept] for row in rows], right=flush_right)
+    if not fits(made):
+        kept = {key: heading for key, heading in kept.items() if any(row[key] not in (None, "") for row in rows)}
+        made = table(list(kept.values()), [[row[key] for key in kept] for row in rows], right=flush_right)
+    if fits(made):
+        out().print(made)
     else:
-        print_table(list(columns.values()), [[row[key] for key in columns] for row in rows], right=right)
+        _paragraphs(rows, kept)
+
+
+def _paragraphs(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> None:
+    width = max(map(len, columns.values()))
+    for row in rows:
+        for key, heading in columns.items():
+            value = cell(row[key])
+            if value.plain != "–":
+                out().print(Text.assemble((f"{heading:<{width}}  ", "dim"), value), soft_wrap=True)
+        say("")

@@ -15,18 +15,14 @@ from sqlalchemy import Connection
 from services.console import books, show
 from services.console.demo.content import briefs
 from shared.store import console, partners
+from shared.text import shorten
 
 if TYPE_CHECKING:
     from services.console.demo.run import Demo, Seen
 
 LINE_S = 2.0  # between plain lines
-_STAGES = {
-    "fetch": "to fetch",
-    "extract": "to extract",
-    "enrich": "to enrich",
-    "plan": "to plan",
-    "deliver": "to deliver",
-}
+STAGES = ("fetch", "extract", "enrich", "plan", "deliver")
+BESIDES = 19  # lines of the picture beside the newest articles
 
 
 class Screen:
@@ -70,20 +66,21 @@ def plain(demo: Demo, seen: Seen) -> str:
 def picture(demo: Demo, seen: Seen) -> RenderableType:
     """The state as a picture: stages, last articles, books."""
     head = Text.assemble((f"{demo.elapsed_s:4.0f} s  ", "bold"), f"{demo.stage}: {_meaning(demo)}")
+    counts = (demo.partner.state()["accepted"], demo.files())
     flow = show.table(
-        ("published", "seen", *_STAGES.values(), "webhook took", "files written"),
-        [(f"{demo.published}/{len(briefs())}", seen.seen, *(seen.waiting[stage] for stage in _STAGES),
-          demo.partner.state()["accepted"], demo.files())],
-    )  # fmt: skip
+        ("published", "seen", *STAGES, "webhook", "files"),
+        [(f"{demo.published}/{len(briefs())}", seen.seen, *(seen.waiting[stage] for stage in STAGES), *counts)],
+    )
+    shown = max(2, min(len(seen.newest), demo.view.console.height - BESIDES))
     newest = show.table(
         ("section", "lang", "rev", "newest articles"),
-        [(row["section"], row["language"], row["revision"], _headline(row)) for row in seen.newest],
+        [(row["section"], row["language"], row["revision"], _headline(row)) for row in seen.newest[:shown]],
     )
     return Group(head, Text(), flow, Text(), newest, Text(), *books.tables(seen.books))
 
 
 def _headline(row: dict[str, Any]) -> str:
-    return f"{row['headline'][:60]}{' (withdrawn)' if row['state'] == 'withdrawn' else ''}"
+    return f"{shorten(row['headline'], 44)}{' (withdrawn)' if row['state'] == 'withdrawn' else ''}"
 
 
 def _meaning(demo: Demo) -> str:
@@ -143,13 +140,12 @@ def _categorised(connection: Connection) -> None:
 
 
 def _linked(connection: Connection) -> None:
-    found = console.strongest_links(connection)
-    if not found:
-        show.say("Linked: nothing.")
+    rows = [(row["relation"], row["pairs"], f"{row['score']:.2f}", f"{shorten(row['one'], 40)} / {shorten(row['other'], 40)}")
+            for row in console.strongest_links(connection)]  # fmt: skip
+    if rows:
+        show.print_table(("Linked", "pairs", "best", "headlines of the best pair"), rows, right=("pairs", "best"))
     else:
-        show.print_table(("Linked", "pairs", "for example"), [
-            (row["relation"], row["pairs"], f"{row['one'][:44]} / {row['other'][:44]} ({row['score']:.2f})") for row in found
-        ], right=("pairs",))  # fmt: skip
+        show.say("Linked: nothing.")
     show.say("")
 
 
