@@ -14,7 +14,7 @@ Pure: no clock, no network; `fetched_at` is an argument. The only error is `Reje
 
 from __future__ import annotations
 
-from services.ingest.extract.draft import PageInput, draft
+from services.ingest.extract.door import PageInput, draft
 from services.ingest.extract.plaintext import draft_text
 
 __all__ = ["PageInput", "draft", "draft_text"]

@@ -11,12 +11,12 @@ import html
 import math
 import re
 from collections import Counter
-from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from services.ingest.extract.blocks import Cut, Piece
+from services.ingest.extract.blocks import QUOTE, Cut, Piece
 from services.ingest.extract.evidence import Evidence, texts
 from services.ingest.extract.fields import Titles
 from services.ingest.extract.model import Lexicon
@@ -52,84 +52,120 @@ def table(found: Cut, evidence: Evidence, titles: Titles, names: Lexicon, words:
 
 def plain(found: Cut, evidence: Evidence, titles: Titles) -> Floats:
     """The features that need no learnt word weights."""
-    own = np.array(_own(found, evidence, titles), dtype=np.float32)
-    return np.hstack([own, _boxes(found, own), _neighbours(found.pieces, own)])
+    if not found.pieces:
+        return np.zeros((0, 0), np.float32)
+    places = Places(found)
+    own = np.column_stack(_own(found, places, evidence, titles)).astype(np.float32)
+    return np.hstack([own, _boxes(found, places, own), _neighbours(places, own)])
 
 
 def lexical(found: Cut, names: Lexicon, words: Lexicon) -> Floats:
     """What the class words of a piece and of its boxes weigh, and the words of short pieces."""
     pieces = found.pieces
     rows = [
-        [score(p.inline, names) if p.inline else 0.0, word_score(p.text, words) if len(p.text) < SHORT else 0.0]
+        (
+            score(p.inline, names) if p.inline else 0.0,
+            word_score(p.text, words) if len(p.text) < SHORT and not is_link(p) else 0.0,
+        )
         for p in pieces
     ]
-    parent = np.fromiter((box.parent.index if box.parent else 0 for box in found.boxes), np.int64, len(found.boxes))
-    at = np.fromiter((p.box.index for p in pieces), np.int64, len(pieces))
-    weight, lowest, highest, carried = _carried(found, names)
+    parent = np.array([box.parent.index if box.parent else 0 for box in found.boxes], np.int64)
+    at = np.array([p.box.index for p in pieces], np.int64)
+    carried = _carried(found, names)
     up = parent[at]
-    columns = [
-        weight[at],
-        lowest[at],
-        highest[at],
-        carried[at],
-        weight[up],
-        weight[parent[up]],
-        weight[parent[parent[up]]],
-    ]
-    return np.hstack([np.array(rows, dtype=np.float32), np.stack(columns, axis=1)])
+    weight = carried[:, 0]
+    steps = np.stack([weight[up], weight[parent[up]], weight[parent[parent[up]]]], axis=1)
+    return np.hstack([np.array(rows, dtype=np.float32), carried[at], steps])
 
 
-def _own(found: Cut, evidence: Evidence, titles: Titles) -> list[list[float]]:
+def is_link(piece: Piece) -> bool:
+    """Whether a piece is a short link and little else: navigation mostly, looked at less closely."""
+    return piece.links * 10 > len(piece.text) * 9 and len(piece.text) < SHORT
+
+
+class Places:
+    """Where pieces stand, as arrays: of pieces their box, of boxes their parent, of pieces the number of their signature
+    (element and class names), which like pieces share."""
+
+    def __init__(self, found: Cut) -> None:
+        boxes, pieces = found.boxes, found.pieces
+        self.parent = np.array([box.parent.index if box.parent else 0 for box in boxes], np.int64)
+        self.at = np.array([p.box.index for p in pieces], np.int64)
+        self.up = self.parent.tolist()
+        marks: dict[tuple[str, str], int] = {}
+        of_box = [marks.setdefault((box.tag, box.names), len(marks)) for box in boxes]
+        self.signs = np.array(of_box, np.int64)[self.at]
+
+    def upwards(self, sums: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Sums of boxes (kinds, boxes) with those of all boxes inside added; parents stand before their children."""
+        rows, up = sums.tolist(), self.up
+        for row in rows:
+            for index in range(len(row) - 1, 0, -1):
+                if row[index]:
+                    row[up[index]] += row[index]
+        return np.array(rows)
+
+
+def _own(found: Cut, places: Places, evidence: Evidence, titles: Titles) -> list[NDArray[Any]]:
+    """What each piece is by itself, column by column."""
     pieces = found.pieces
-    said = _Said(evidence, titles)
-    copies = Counter([p.text for p in pieces])
+    texts_ = [p.text for p in pieces]
+    sizes = [len(t) for t in texts_]
+    size = np.array(sizes, np.float32)
+    copies = Counter(texts_)
     first = next((p.index for p in pieces if titles.repeated(p.text)), -1)
     beside = Counter([picture.at for picture in found.pictures])
-    rows = []
-    for piece in pieces:
-        text, box = piece.text, piece.box
-        size = len(text)
+    index = np.arange(len(pieces))
+    flags = np.array([box.flags for box in found.boxes], np.int64)[places.at]
+    return [
+        np.log1p(size),
+        np.array([t.count(" ") for t in texts_]) + 1,
+        np.array([p.links for p in pieces]) / size,
+        np.array([box.depth for box in found.boxes])[places.at],
+        np.array([_TAGS.get(box.tag, 0) for box in found.boxes])[places.at],
+        np.array([t[-1] for t in texts_]) == ":",
+        np.array([t[-1] in _END for t in texts_]),
+        np.array([t[0].islower() for t in texts_]),
+        np.array([t[0] in _OPENING for t in texts_]),
+        np.array([copies[t] for t in texts_]) - 1,
+        np.array([len(p.spans) for p in pieces]),
+        np.array([beside.get(n, 0) for n in range(len(pieces))]),
+        np.array([beside.get(n + 1, 0) for n in range(len(pieces))]),
+        index,
+        len(pieces) - index,
+        np.clip(index - first, -50, 50) if first >= 0 else np.full(len(pieces), -60),
+        *(flags >> bit & 1 for bit in range(FLAG_BITS)),
+        *_close(found, _Said(evidence, titles)).T,
+    ]
+
+
+def _close(found: Cut, said: _Said) -> Floats:
+    """What takes reading: for all pieces but short links, which get zeros."""
+    rows = np.zeros((len(found.pieces), 13), np.float32)
+    for piece in found.pieces:
+        if is_link(piece):
+            continue
+        text, size = piece.text, len(piece.text)
         short = size < SHORT
-        begin = text[0]
-        rows.append(
-            [
-                math.log1p(size),
-                text.count(" ") + 1.0,
-                piece.links / size,
-                text[-1] in _END,
-                text[-1] == ":",
-                (text.count(",") + text.count("、") + text.count("，")) / size * 100,
-                text.count(". ") + text.count("? ") + text.count("! ") + text.count("。"),
-                begin.islower(),
-                begin in _OPENING,
-                len(_DIGIT.findall(text)) / size if short else -1.0,
-                text.isupper() if short else -1.0,
-                _TAGS.get(box.tag, 0),
-                box.depth,
-                copies[text] - 1.0,
-                said.title_share(text) if size < 300 else 0.0,
-                said.described(text),
-                said.in_body(text),
-                len(piece.spans),
-                _strong(piece),
-                "|" in text or "©" in text or "@" in text if short else 0.0,
-                text.count("\n"),
-                bool(_DATE.search(text)) if short else -1.0,
-                _whole(text),
-                _emphasis(piece),
-                beside.get(piece.index, 0),
-                beside.get(piece.index + 1, 0),
-                (box.flags >> 9 & 1) * (1 + bool(_POST.search(box.names))),
-                piece.index,
-                len(pieces) - piece.index,
-                min(max(piece.index - first, -50), 50) if first >= 0 else -60.0,
-                *[float(box.flags >> bit & 1) for bit in range(FLAG_BITS)],
-            ]
+        rows[piece.index] = (
+            (text.count(",") + text.count("、") + text.count("，")) / size * 100,
+            text.count(". ") + text.count("? ") + text.count("! ") + text.count("。"),
+            len(_DIGIT.findall(text)) / size if short else -1.0,
+            text.isupper() if short else -1.0,
+            said.title_share(text) if size < 300 else 0.0,
+            said.described(text),
+            said.in_body(text),
+            _strong(piece) if piece.spans else 0.0,
+            ("|" in text or "©" in text or "@" in text) if short else 0.0,
+            bool(_DATE.search(text)) if short else -1.0,
+            _whole(text),
+            _emphasis(piece) if piece.spans else 0.0,
+            1 + bool(_POST.search(piece.box.names)) if piece.box.flags & QUOTE else 0.0,
         )
     return rows
 
 
-SIZE, LINKS, TAG = 0, 2, 11
+SIZE, LINKS, TAG = 0, 2, 4
 
 
 def _whole(text: str) -> float:
@@ -224,18 +260,16 @@ class _Said:
         return (0.5 if begin in self.body else 0.0) + (0.5 if end in self.body else 0.0)
 
 
-def _boxes(found: Cut, own: Floats) -> Floats:
-    """For each piece its boxes: class weights on the way up, and how much text, links and paragraphs each step holds."""
-    boxes, pieces = found.boxes, found.pieces
-    count = len(boxes)
-    parent = np.fromiter((box.parent.index if box.parent else 0 for box in boxes), np.int64, count)
-    at = np.fromiter((p.box.index for p in pieces), np.int64, len(pieces))
+def _boxes(found: Cut, places: Places, own: Floats) -> Floats:
+    """How much text, links and prose a piece's box and the boxes around it hold, and where the page's prose lies."""
+    at, parent = places.at, places.parent
+    count = len(parent)
     chars = np.expm1(own[:, SIZE])
     prose = np.where((chars > 80) & (own[:, LINKS] < 0.3), chars, 0)
-    sums = np.zeros((4, count))
-    np.add.at(sums, (slice(None), at), np.stack([chars, chars * own[:, LINKS], prose, np.ones(len(pieces))]))
-    direct = sums[:, at].copy()
-    _upwards(sums, parent)
+    kinds = (chars, chars * own[:, LINKS], prose, np.ones(len(at)))
+    sums = np.stack([np.bincount(at, kind, count) for kind in kinds])
+    direct = sums[:, at]
+    sums = places.upwards(sums)
     columns = [np.log1p(direct[0]), direct[3], np.log1p(direct[2])]
     whole = np.maximum(sums[:, 0], 1)
     step = at
@@ -243,72 +277,58 @@ def _boxes(found: Cut, own: Floats) -> Floats:
         step = parent[step]
         part = sums[:, step]
         columns += [np.log1p(part[0]), part[1] / np.maximum(part[0], 1), part[2] / whole[2], part[3]]
-    columns += _home(sums, parent, at, whole)
-    columns += _dominant(found, prose, parent, at)
+    columns += _home(sums, places, whole)
+    columns += _dominant(prose, places)
     return np.stack(columns, axis=1).astype(np.float32)
 
 
-def _carried(found: Cut, names: Lexicon) -> tuple[Floats, Floats, Floats, Floats]:
-    """Each box's own class weight, and the lowest, highest and fading sum on its way up."""
-    own, low, high, sums = [], [], [], []
+def _carried(found: Cut, names: Lexicon) -> Floats:
+    """Each box's own class weight, and the lowest, highest and fading sum on its way up: (boxes, 4)."""
+    rows: list[tuple[float, float, float, float]] = []
+    known = names.known
     for box in found.boxes:
-        mine = score(box.names, names) if box.names else 0.0
-        own.append(mine)
+        raw = box.names
+        mine = known.get(raw)
+        if mine is None:
+            mine = score(raw, names)
         if box.parent is None or box.tag == "body":
-            low.append(0.0)
-            high.append(0.0)
-            sums.append(0.0)
+            rows.append((mine, 0.0, 0.0, 0.0))
             continue
-        up = box.parent.index
-        low.append(min(low[up], mine))
-        high.append(max(high[up], mine))
-        sums.append(sums[up] * 0.7 + mine)
-    return tuple(np.array(c, dtype=np.float32) for c in (own, low, high, sums))  # type: ignore[return-value]
+        _, low, high, faded = rows[box.parent.index]
+        rows.append((mine, mine if mine < low else low, mine if mine > high else high, faded * 0.7 + mine))
+    return np.array(rows, dtype=np.float32)
 
 
-def _upwards(sums: NDArray[np.float64], parent: NDArray[np.int64]) -> None:
-    """Adds every box's sums to those above it; parents stand before their children."""
-    rows = sums.T.tolist()
-    up = parent.tolist()
-    for index in range(len(rows) - 1, 0, -1):
-        mine, above = rows[index], rows[up[index]]
-        above[0] += mine[0]
-        above[1] += mine[1]
-        above[2] += mine[2]
-        above[3] += mine[3]
-    sums[:] = np.array(rows).T
-
-
-def _home(
-    sums: NDArray[np.float64], parent: NDArray[np.int64], at: NDArray[np.int64], whole: NDArray[np.float64]
-) -> list[NDArray[np.float64]]:
-    """The smallest box with over two thirds of the prose, and the one with the most direct prose: is the piece inside?"""
+def _home(sums: NDArray[np.float64], places: Places, whole: NDArray[np.float64]) -> list[NDArray[np.float64]]:
+    """The smallest boxes that hold 40, 67 and 90 % of the prose: is the piece inside, and how much of the page are they?"""
     columns = []
     inside = sums[2] / max(whole[2], 1.0)
     for share in (0.4, 0.67, 0.9):
-        home = int(np.flatnonzero(inside >= min(share, inside.max()))[-1]) if len(inside) else 0
-        within = np.zeros(len(parent))
-        within[home] = 1
-        up = parent.tolist()
-        for index in range(home + 1, len(parent)):
-            within[index] = within[up[index]]
-        columns += [within[at], np.full(len(at), sums[0, home] / max(whole[0], 1.0))]
+        home = int(np.flatnonzero(inside >= min(share, float(inside.max())))[-1])
+        columns += [within(home, places), np.full(len(places.at), sums[0, home] / max(whole[0], 1.0))]
     return columns
 
 
-def _dominant(
-    found: Cut, prose: NDArray[np.float64], parent: NDArray[np.int64], at: NDArray[np.int64]
-) -> list[NDArray[np.float64]]:
+def within(home: int, places: Places) -> NDArray[np.float64]:
+    """For each piece 1 when it stands in the box `home` or in a box inside it."""
+    up = places.up
+    inside = [0.0] * len(up)
+    inside[home] = 1.0
+    for index in range(home + 1, len(up)):
+        inside[index] = inside[up[index]]
+    return np.array(inside)[places.at]
+
+
+def _dominant(prose: NDArray[np.float64], places: Places) -> list[NDArray[np.float64]]:
     """How much of the page's prose shares the piece's signature and its box's parent, and where the piece lies in the span of
     the parent that holds most."""
-    signs = _signs(found.pieces)
-    holder = parent[at]
+    signs, holder = places.signs, places.parent[places.at]
     whole = max(float(prose.sum()), 1.0)
     by_sign, by_holder = np.bincount(signs, prose), np.bincount(holder, prose)
     best = int(by_holder.argmax())
     members = np.flatnonzero((holder == best) & (prose > 0))
-    first, last = (int(members[0]), int(members[-1])) if len(members) else (0, len(at))
-    place = np.arange(len(at))
+    first, last = (int(members[0]), int(members[-1])) if len(members) else (0, len(signs))
+    place = np.arange(len(signs))
     return [
         by_sign[signs] / whole,
         by_holder[holder] / whole,
@@ -319,20 +339,14 @@ def _dominant(
     ]
 
 
-def _signs(pieces: Sequence[Piece]) -> NDArray[np.int64]:
-    """A number for each piece's signature: its element and class names."""
-    marks: dict[tuple[str, str], int] = {}
-    return np.array([marks.setdefault((p.box.tag, p.box.names), len(marks)) for p in pieces], np.int64)
-
-
-def _neighbours(pieces: Sequence[Piece], own: Floats) -> Floats:
+def _neighbours(places: Places, own: Floats) -> Floats:
     """Length, links and element of the pieces before and after, and whether they share the box's parent or signature."""
-    count = len(pieces)
-    parents = np.array([p.box.parent.index if p.box.parent else -1 for p in pieces])
-    signs = _signs(pieces)
-    columns = []
+    count = len(own)
+    parents, signs = places.parent[places.at], places.signs
+    place = np.arange(count)
+    columns: list[NDArray[Any]] = []
     for shift in (-2, -1, 1, 2):
-        moved = np.clip(np.arange(count) + shift, 0, max(count - 1, 0))
+        moved = np.clip(place + shift, 0, count - 1)
         columns += [
             own[moved, SIZE],
             own[moved, LINKS],
@@ -340,24 +354,21 @@ def _neighbours(pieces: Sequence[Piece], own: Floats) -> Floats:
             parents[moved] == parents,
             signs[moved] == signs,
         ]
-    if count:
-        numbers = np.bincount(signs)
-        columns += [numbers[signs], (np.bincount(signs, own[:, SIZE]) / numbers)[signs]]
-        columns += [(np.bincount(signs, own[:, LINKS]) / numbers)[signs], np.full(count, math.log1p(count))]
-    return np.stack(columns, axis=1).astype(np.float32) if count else np.zeros((0, 24), np.float32)
+    numbers = np.maximum(np.bincount(signs), 1)
+    columns += [numbers[signs], (np.bincount(signs, own[:, SIZE]) / numbers)[signs]]
+    columns += [(np.bincount(signs, own[:, LINKS]) / numbers)[signs], np.full(count, math.log1p(count))]
+    return np.stack(columns, axis=1).astype(np.float32)
 
 
 def context(found: Cut, first: Floats, own: Floats) -> Floats:
     """The first judgement around each piece: its neighbours', its boxes', its likes', and what lies before and behind."""
-    pieces = found.pieces
-    count = len(pieces)
+    places = Places(found)
+    count = len(found.pieces)
     chars = np.expm1(own[:, SIZE].astype(np.float64))
     mass = chars * first
-    columns = [first]
-    for shift in (-4, -3, -2, -1, 1, 2, 3, 4):
-        moved = np.arange(count) + shift
-        columns.append(np.where((moved >= 0) & (moved < count), first[np.clip(moved, 0, count - 1)], -0.1))
-    columns += _shares(found, chars, mass, first)
+    padded = np.pad(first, 4, constant_values=-0.1)
+    columns: list[NDArray[Any]] = [first, *(padded[4 + s : 4 + s + count] for s in (-4, -3, -2, -1, 1, 2, 3, 4))]
+    columns += _shares(places, chars, mass, first)
     total = max(float(mass.sum()), 1.0)
     before = np.cumsum(mass)
     columns += [before / total, 1 - (before - mass) / total, np.full(count, np.log1p(total))]
@@ -365,37 +376,32 @@ def context(found: Cut, first: Floats, own: Floats) -> Floats:
     return np.stack(columns, axis=1).astype(np.float32)
 
 
-def _shares(
-    found: Cut, chars: NDArray[np.float64], mass: NDArray[np.float64], first: Floats
-) -> list[NDArray[np.float64]]:
+def _shares(places: Places, chars: NDArray[np.float64], mass: NDArray[np.float64], first: Floats) -> list[NDArray[Any]]:
     """Mean judgement and share of all mass in the box, three steps up, and among pieces of the same signature."""
-    boxes, pieces = found.boxes, found.pieces
-    parent = np.fromiter((box.parent.index if box.parent else 0 for box in boxes), np.int64, len(boxes))
-    at = np.fromiter((p.box.index for p in pieces), np.int64, len(pieces))
-    sums = np.zeros((4, len(boxes)))
-    np.add.at(sums, (slice(None), at), np.stack([chars, mass, np.asarray(first, np.float64), np.ones(len(pieces))]))
-    _upwards(sums, parent)
+    at, parent, signs = places.at, places.parent, places.signs
+    kinds = (chars, mass, first, np.ones(len(at)))
+    sums = places.upwards(np.stack([np.bincount(at, kind, len(parent)) for kind in kinds]))
     columns, step = [], at
     total = max(float(mass.sum()), 1.0)
     for _ in range(4):
         part = sums[:, step]
         columns += [part[1] / np.maximum(part[0], 1), part[1] / total, part[2] / part[3]]
         step = parent[step]
-    signs = _signs(pieces)
     columns += [(np.bincount(signs, mass) / np.maximum(np.bincount(signs, chars), 1))[signs]]
-    columns += [(np.bincount(signs, first) / np.bincount(signs))[signs]]
+    columns += [(np.bincount(signs, first) / np.maximum(np.bincount(signs), 1))[signs]]
     return columns
 
 
-def _distances(first: Floats, chars: NDArray[np.float64]) -> list[NDArray[np.float64]]:
+def _distances(first: Floats, chars: NDArray[np.float64]) -> list[NDArray[Any]]:
     """Pieces and characters since the last likely piece, and until the next."""
-    columns = []
+    columns: list[NDArray[Any]] = []
     likely = (first > 0.5) & (chars > 60)
+    place = np.arange(len(likely))
     for order in (slice(None), slice(None, None, -1)):
         marks, sizes = likely[order], np.cumsum(chars[order])
-        spots = np.where(marks, np.arange(len(marks)), -1)
-        last = np.maximum.accumulate(np.concatenate([[-1], spots[:-1]])) if len(marks) else spots
-        gap = np.where(last >= 0, np.arange(len(marks)) - last, 99)
+        spots = np.where(marks, place, -1)
+        last = np.maximum.accumulate(np.concatenate([[-1], spots[:-1]]))
+        gap = np.where(last >= 0, place - last, 99)
         text = np.where(last >= 0, sizes - sizes[np.maximum(last, 0)], 99_999)
         columns += [np.minimum(gap, 99)[order], np.log1p(text)[order]]
     return columns
