@@ -129,8 +129,8 @@ class Copying(msgspec.Struct, frozen=True):
     untouched: float = 0.8
     """From this share on nobody edited the text: then the numbers must be the same, all but `strict` of them."""
     strict: float = 0.75
-    loose: float = 0.4
-    chance: float = 0.62
+    loose: float = 0.25
+    chance: float = 0.5
 
 
 class Wording(NamedTuple):

@@ -26,11 +26,11 @@ class Tie(NamedTuple):
 
 
 class Rules(msgspec.Struct, frozen=True):
-    """When ties are enough. `join` is the least mean of a story's best ties, counted over up to `members` of them."""
+    """When ties are enough. `join` is the least mean chance over a story's best ties, up to `members` of them."""
 
-    join: float = 0.21
-    members: int = 3
-    merge: float = 0.34
+    join: float = 0.5
+    members: int = 5
+    merge: float = 0.8
 
 
 RULES = Rules()
