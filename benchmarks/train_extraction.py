@@ -33,7 +33,7 @@ from benchmarks.extraction import ours, pages, predicted
 from services.ingest.extract import features, fields, parse
 from services.ingest.extract.blocks import LIST, QUOTE, TABLE, Box, Cut
 from services.ingest.extract.choose import impossible
-from services.ingest.extract.evidence import gather
+from services.ingest.extract.evidence import Evidence, gather
 from services.ingest.extract.model import LEAVES, Forest, Lexicon, Weights
 from services.ingest.extract.names import tokens
 from shared.errors import Rejected
@@ -47,16 +47,28 @@ Labels = NDArray[np.float32]
 
 
 class Sample:
-    """A page ready for learning. `body` and `dek` are 1, 0 or NaN (not known) for each piece; `fixed` marks pieces that a rule
-    decides."""
+    """A page ready for learning, its arrays over the active pieces. `body` and `dek` are 1, 0 or NaN (not known); `fixed` marks
+    pieces that a rule decides."""
 
-    def __init__(
-        self, kind: str, page: dict[str, Any], found: Cut, plain: features.Floats, fixed: NDArray[np.bool_]
-    ) -> None:
-        self.kind, self.page, self.found, self.plain, self.fixed = kind, page, found, plain, fixed
+    def __init__(self, kind: str, page: dict[str, Any], found: Cut, evidence: Evidence) -> None:
+        titles = fields.Titles(offer.value for offer in fields.title_offers(evidence, found))
+        self.kind, self.page, self.arrays = kind, page, features.Page(found)
+        self.pieces = [found.pieces[n] for n in self.arrays.active.tolist()]
+        self.plain = features.plain(self.arrays, evidence, titles)
+        self.fixed = np.array([impossible(piece, titles) is not None for piece in self.pieces], bool)
         self.publisher = publisher(page["url"])
-        self.body, self.dek = truth(kind, page["expected"], found)
+        self.body, self.dek = (labels[self.arrays.active] for labels in truth(kind, page["expected"], found))
         self.known = ~np.isnan(self.body)
+
+    def rows(self, names: Lexicon, words: Lexicon) -> features.Floats:
+        """The first pass's features."""
+        return np.hstack([self.plain, features.lexical(self.arrays, names, words)])
+
+    def wide(self, rows: features.Floats, first: Labels) -> features.Floats:
+        """The second pass's features, from the first pass's and its judgement."""
+        whole = np.zeros(self.arrays.count, np.float32)
+        whole[self.arrays.active] = first
+        return np.hstack([rows, features.context(self.arrays, whole)])
 
 
 def publisher(url: str | None) -> str:
@@ -77,10 +89,7 @@ def read(folder: Path) -> list[Sample]:
                 continue
             if not cut.pieces:
                 continue
-            evidence = gather(root, page.get("url"))
-            titles = fields.Titles(offer.value for offer in fields.title_offers(evidence, cut))
-            fixed = np.array([impossible(piece, titles) is not None for piece in cut.pieces])
-            found.append(Sample(kind, page, cut, features.plain(cut, evidence, titles), fixed))
+            found.append(Sample(kind, page, cut, gather(root, page.get("url"))))
     return found
 
 
@@ -239,19 +248,19 @@ def lexicon(
 def class_words(sample: Sample) -> Iterable[tuple[int, frozenset[str]]]:
     """The class words of each known piece and of every box that it stands in."""
     above: dict[Box, frozenset[str]] = {}
-    for box in sample.found.boxes:
+    for box in sample.arrays.found.boxes:
         own = frozenset(tokens(box.names)) if box.tag not in ("html", "body") else frozenset()
         above[box] = own | (above[box.parent] if box.parent else frozenset())
-    for piece in sample.found.pieces:
-        if sample.known[piece.index]:
-            yield piece.index, above[piece.box] | frozenset(tokens(piece.inline))
+    for number, piece in enumerate(sample.pieces):
+        if sample.known[number]:
+            yield number, above[piece.box] | frozenset(tokens(piece.inline))
 
 
 def text_words(sample: Sample) -> Iterable[tuple[int, frozenset[str]]]:
     """The words of each known short piece."""
-    for piece in sample.found.pieces:
-        if sample.known[piece.index] and len(piece.text) < features.SHORT:
-            yield piece.index, frozenset(features.words_of(piece.text))
+    for number, piece in enumerate(sample.pieces):
+        if sample.known[number] and len(piece.text) < features.SHORT:
+            yield number, frozenset(features.words_of(piece.text))
 
 
 # What is learnt.
@@ -267,7 +276,7 @@ class Learner:
         """Body label and weight of each piece: the longer, the heavier; unknown and fixed pieces weigh nothing."""
         labels, weight = np.nan_to_num(sample.body), sample.known.astype(np.float32)
         weight = np.where((sample.dek > 0) & (labels == 0), 0, weight)
-        chars = np.expm1(sample.plain[:, features.SIZE])
+        chars = np.expm1(sample.plain[:, 0])
         weight = weight * (0.3 + np.minimum(6, chars / max(1.0, float((chars * labels).sum())) * 15))
         weight *= 1.5 if sample.kind == "segments" else 1.0
         return labels.astype(np.float32), np.where(sample.fixed, 0, weight).astype(np.float32)
@@ -276,12 +285,10 @@ class Learner:
         """Both passes and the standfirst. The second pass learns from first judgements of pages that their model had not seen."""
         names, words = lexicon(self.samples, class_words, 4), lexicon(self.samples, text_words, 8)
         targets = [self.targets(sample) for sample in self.samples]
-        rows = [np.hstack([s.plain, features.lexical(s.found, names, words)]) for s in self.samples]
+        rows = [s.rows(names, words) for s in self.samples]
         first = fit(rows, targets, FIRST_ROUNDS)
         seen = self.unseen_judgements()
-        wide = [
-            np.hstack([r, features.context(s.found, p, r)]) for s, r, p in zip(self.samples, rows, seen, strict=True)
-        ]
+        wide = [s.wide(r, p) for s, r, p in zip(self.samples, rows, seen, strict=True)]
         second = fit(wide, targets, SECOND_ROUNDS)
         standfirst = self.standfirst(wide, targets)
         return Weights(first, second, standfirst, names, words)
@@ -293,12 +300,11 @@ class Learner:
         for side in (0, 1):
             half = [s for s, own in zip(self.samples, sides, strict=True) if own != side]
             names, words = lexicon(half, class_words, 4), lexicon(half, text_words, 8)
-            rows = [np.hstack([s.plain, features.lexical(s.found, names, words)]) for s in half]
+            rows = [s.rows(names, words) for s in half]
             forest = fit(rows, [self.targets(s) for s in half], FIRST_ROUNDS)
             for number, sample in enumerate(self.samples):
                 if sides[number] == side:
-                    own = np.hstack([sample.plain, features.lexical(sample.found, names, words)])
-                    found[number] = forest.probability(own)
+                    found[number] = forest.probability(sample.rows(names, words))
         return [found[number] for number in range(len(self.samples))]
 
     def standfirst(self, wide: Sequence[features.Floats], targets: Sequence[tuple[Labels, Labels]]) -> Forest:
@@ -322,7 +328,7 @@ def fit(rows: Sequence[features.Floats], targets: Sequence[tuple[Labels, Labels]
     """Trees over all known pieces; of the short unwanted ones, three in four are left out and the others count for them."""
     every = np.vstack(rows)
     labels, weight = (np.concatenate(part) for part in zip(*targets, strict=True))
-    easy = (labels == 0) & (every[:, features.SIZE] < math.log1p(45))
+    easy = (labels == 0) & (every[:, 0] < math.log1p(45))
     chosen = (weight > 0) & ~(easy & (np.random.default_rng(0).random(len(labels)) > 0.25))
     model = HistGradientBoostingClassifier(
         max_iter=rounds, learning_rate=0.06, max_leaf_nodes=LEAVES, max_features=0.25, min_samples_leaf=20,

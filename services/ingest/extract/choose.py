@@ -7,7 +7,7 @@ the headline once more, a printed block of similar articles) is taken out by rul
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,10 +30,10 @@ FAR = 0.85
 SURE_LINK = 0.9
 BETWEEN = 0.3
 """What is enough for a piece between two chosen ones, and for a heading above one."""
-_CAPTIONS = frozenset("caption captions figcaption credit credits".split())
-_COMMENTS = frozenset("comment comments respond disqus commentlist".split())
+_CAPTIONS = frozenset(["caption", "captions", "figcaption", "credit", "credits"])
+_COMMENTS = frozenset(["comment", "comments", "respond", "disqus", "commentlist"])
 _CELL = 150
-_HEADINGS = frozenset(("h2", "h3", "h4", "h5", "h6"))
+_H2, _H6 = 4, 6
 _PROSE = 60
 _REASONS = (
     (b.NAV, "navigation"), (b.FOOTER, "footer"), (b.ASIDE, "aside"), (b.FORM, "form"), (b.HEADER, "header"),
@@ -44,7 +44,7 @@ _REASONS = (
 class Choice:
     """The body's pieces in page order, the standfirst when the page prints one apart, and what was left out with reasons."""
 
-    def __init__(self, body: list[Piece], dek: list[Piece], left: list[tuple[Piece, str]]) -> None:
+    def __init__(self, body: list[Piece], dek: list[Piece], left: Iterable[tuple[Piece, str]]) -> None:
         self.body, self.dek, self.left = body, dek, left
 
 
@@ -58,97 +58,89 @@ def choose(
     """The pieces of the article itself, by the shipped weights unless others are given."""
     if not found.pieces:
         return Choice([], [], [])
+    page = features.Page(found)
+    likely, dek = judge(page, evidence, titles, learnt or model.weights())
     related = {n for block in printed for n in range(block.first, block.last)}
-    never = {p.index: reason for p in found.pieces if (reason := _never(p, titles, related))}
-    likely, dek = judge(found, evidence, titles, learnt or model.weights())
-    chosen = settled(found, likely, never)
+    looked = [found.pieces[n] for n in np.flatnonzero(likely > IDLE).tolist()]
+    never = {p.index: reason for p in looked if (reason := _never(p, titles, related))}
+    chosen = settled(page, likely, never)
     standing = standfirst(found, chosen, dek, never)
-    body = [p for p in found.pieces if chosen[p.index] and p.index not in standing]
-    kept = {p.index for p in body} | standing
-    left = [(p, never.get(p.index) or _why(p)) for p in found.pieces if p.index not in kept]
-    return Choice(body, [p for p in found.pieces if p.index in standing], left)
+    body = [found.pieces[n] for n in np.flatnonzero(chosen).tolist() if n not in standing]
+    chosen[list(standing)] = True
+    left = (
+        (p, never.get(p.index) or _never(p, titles, related) or _why(p))
+        for p in map(found.pieces.__getitem__, np.flatnonzero(~chosen).tolist())
+    )
+    return Choice(body, [found.pieces[n] for n in sorted(standing)], left)
 
 
-def judge(found: Cut, evidence: Evidence, titles: fields.Titles, learnt: model.Weights) -> tuple[Floats, Floats]:
+def judge(
+    page: features.Page, evidence: Evidence, titles: fields.Titles, learnt: model.Weights
+) -> tuple[Floats, Floats]:
     """For each piece the probability that it is body, and that it is the standfirst."""
-    rows = features.table(found, evidence, titles, learnt.names, learnt.words)
-    first = learnt.first.probability(rows)
-    likely, dek = first.copy(), np.zeros_like(first)
-    open_ = np.flatnonzero(first > IDLE)
-    rows = np.hstack([rows[open_], features.context(found, first, rows)[open_]])
-    likely[open_] = learnt.second.probability(rows)
-    dek[open_] = learnt.standfirst.probability(rows)
+    rows = np.hstack([features.plain(page, evidence, titles), features.lexical(page, learnt.names, learnt.words)])
+    active = page.active
+    likely, dek = np.zeros(page.count, np.float32), np.zeros(page.count, np.float32)
+    likely[active] = learnt.first.probability(rows)
+    open_ = likely[active] > IDLE
+    wide = np.hstack([rows[open_], features.context(page, likely)[open_]])
+    likely[active[open_]] = learnt.second.probability(wide)
+    dek[active[open_]] = learnt.standfirst.probability(wide)
     return likely, dek
 
 
-def settled(found: Cut, likely: Floats, never: Collection[int]) -> NDArray[np.bool_]:
+def settled(page: features.Page, likely: Floats, never: Collection[int]) -> NDArray[np.bool_]:
     """Which pieces are body, from what the weights hold likely of each: what belongs together is settled together."""
-    kind = Kinds(found)
-    likely = kind.together(likely)
+    likely = together(page, likely)
     likely[list(never)] = 0.0
-    likely[kind.outside(likely) & (likely < FAR)] = 0.0
+    likely[outside(page, likely) & (likely < FAR)] = 0.0
     body = likely > LIKELY
     inner = np.zeros(len(body), bool)
     inner[1:-1] = body[:-2] & body[2:]
-    gaps = inner & (kind.links < 0.5) & (likely > BETWEEN)
-    leads = np.append(body[1:], False) & kind.heading & (likely > BETWEEN)
+    heading = (page.tags >= _H2) & (page.tags <= _H6)
+    gaps = inner & (page.links < 0.5) & (likely > BETWEEN)
+    leads = np.append(body[1:], False) & heading & (likely > BETWEEN)
     return body | gaps | leads
 
 
-class Kinds:
-    """What the settling asks of pieces, as arrays over them."""
+def together(page: features.Page, likely: Floats) -> Floats:
+    """Tables and quotations take the mean judgement of their pieces, longer ones counting more; items of one list and
+    paragraphs of one kind in one place come half-way and a third; a paragraph that is one link has to be sure."""
+    likely = likely.copy()
+    items = np.zeros(len(likely), bool)
+    for members, share in _groups(page, likely, items):
+        weight = np.sqrt(page.chars[members])
+        likely[members] += share * (float((likely[members] * weight).sum() / weight.sum()) - likely[members])
+    likely[(page.links > 0.9) & ~items & (likely < SURE_LINK)] *= 0.5
+    return likely
 
-    def __init__(self, found: Cut) -> None:
-        self.found = found
-        pieces = found.pieces
-        self.chars = np.array([len(p.text) for p in pieces], np.float32)
-        self.links = np.array([p.links for p in pieces], np.float32) / self.chars
-        self.heading = np.array([p.box.tag in _HEADINGS for p in pieces], bool)
-        self.at = np.array([p.box.index for p in pieces], np.int64)
-        self.parent = np.array([box.parent.index if box.parent else 0 for box in found.boxes], np.int64)
 
-    def together(self, likely: Floats) -> Floats:
-        """Tables and quotations take the mean judgement of their pieces, longer ones counting more; items of one list and
-        paragraphs of one kind in one place come half-way and a third; a paragraph that is one link has to be sure."""
-        likely = likely.copy()
-        for members, share in self._groups():
-            weight = np.sqrt(self.chars[members])
-            likely[members] += share * (float((likely[members] * weight).sum() / weight.sum()) - likely[members])
-        likely[(self.links > 0.9) & ~self._items & (likely < SURE_LINK)] *= 0.5
-        return likely
+def _groups(page: features.Page, likely: Floats, items: NDArray[np.bool_]) -> list[tuple[list[int], float]]:
+    """What votes together, and how far each comes to the mean. Marks the items of lists."""
+    whole: dict[Box, list[int]] = {}
+    lists: dict[Box, list[int]] = {}
+    alike: dict[tuple[Box | None, str, str], list[int]] = {}
+    for n in page.active.tolist():
+        piece = page.found.pieces[n]
+        box = piece.box
+        if box.flags & (b.QUOTE | b.TABLE):
+            whole.setdefault(next(x for x in reversed(box.up()) if x.tag in ("table", "blockquote")), []).append(n)
+        if box.flags & b.LIST:
+            items[n] = box.tag == "li" or (box.parent is not None and box.parent.tag == "li")
+            holder = next((x for x in box.up() if x.tag in ("ul", "ol")), None)
+            if holder is not None:
+                lists.setdefault(holder, []).append(n)
+        if likely[n] > IDLE and len(piece.text) > _PROSE and piece.links * 2 < len(piece.text):
+            alike.setdefault((box.parent, box.tag, box.names), []).append(n)
+    tables = [(m, 1.0) for box, m in whole.items() if box.tag == "blockquote" or page.chars[m].mean() < _CELL]
+    voting = [(m, 0.5) for m in lists.values() if likely[m].max() > IDLE]
+    return [*tables, *voting, *((m, 0.3) for m in alike.values() if len(m) > 2)]
 
-    def _groups(self) -> list[tuple[list[int], float]]:
-        whole: dict[Box, list[int]] = {}
-        lists: dict[Box, list[int]] = {}
-        alike: dict[tuple[Box | None, str, str], list[int]] = {}
-        self._items = np.zeros(len(self.chars), bool)
-        for piece in self.found.pieces:
-            box, n = piece.box, piece.index
-            if box.flags & (b.QUOTE | b.TABLE):
-                whole.setdefault(next(x for x in reversed(box.up()) if x.tag in ("table", "blockquote")), []).append(n)
-            if box.flags & b.LIST:
-                self._items[n] = box.tag == "li" or (box.parent is not None and box.parent.tag == "li")
-                holder = next((x for x in box.up() if x.tag in ("ul", "ol")), None)
-                if holder is not None:
-                    lists.setdefault(holder, []).append(n)
-            if len(piece.text) > _PROSE and piece.links * 2 < len(piece.text):
-                alike.setdefault((box.parent, box.tag, box.names), []).append(n)
-        tables = [(m, 1.0) for box, m in whole.items() if box.tag == "blockquote" or self.chars[m].mean() < _CELL]
-        return [*tables, *((m, 0.5) for m in lists.values()), *((m, 0.3) for m in alike.values() if len(m) > 2)]
 
-    def outside(self, likely: Floats) -> NDArray[np.bool_]:
-        """Whether a piece stands outside the box that gains most: likely text counts for a box, unlikely text against it."""
-        gain = np.bincount(self.at, (likely - 0.3) * np.sqrt(self.chars), minlength=len(self.parent)).tolist()
-        up = self.parent.tolist()
-        for index in range(len(gain) - 1, 0, -1):
-            gain[up[index]] += gain[index]
-        most = max(gain)
-        home = max(index for index, value in enumerate(gain) if value >= most - 1e-9)
-        inside = [False] * len(gain)
-        inside[home] = True
-        for index in range(home + 1, len(gain)):
-            inside[index] = inside[up[index]]
-        return ~np.array(inside)[self.at]
+def outside(page: features.Page, likely: Floats) -> NDArray[np.bool_]:
+    """Whether a piece stands outside the box that gains most: likely text counts for a box, unlikely text against it."""
+    gain = page.upwards([(likely - 0.3) * np.sqrt(page.chars)])[0]
+    return ~page.within(int(np.flatnonzero(gain >= gain.max() - 1e-9)[-1]))
 
 
 def standfirst(found: Cut, body: NDArray[np.bool_], dek: Floats, never: Collection[int]) -> set[int]:
@@ -183,7 +175,7 @@ def caption(piece: Piece) -> bool:
 
 def _why(piece: Piece) -> str:
     """A reason for what the weights left out, as exact as the page allows."""
-    if any(not _COMMENTS.isdisjoint(tokens(box.names)) for box in piece.box.up()):
+    if any(box.names and not _COMMENTS.isdisjoint(tokens(box.names)) for box in piece.box.up()):
         return "comment"
     reason = next((name for flag, name in _REASONS if piece.box.flags & flag), None)
     return reason or ("links" if piece.links * 2 > len(piece.text) else "weights")

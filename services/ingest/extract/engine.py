@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import Any
 
 from services.ingest.extract import blocks, body, choose, fields, moments, parse, related, verdict
 from services.ingest.extract.charset import Decoded
 from services.ingest.extract.evidence import Evidence, gather
-from services.ingest.extract.model import Weights
 from services.ingest.extract.images import embeds, images
+from services.ingest.extract.model import Weights
 from shared.records import Block, Draft, Image, Origin, Paragraph, Removed
 from shared.text import shorten
 
-MAX_REMOVED = 200
+MAX_REMOVED = 100
 """So many left-out texts are kept with a record; a page of ten thousand teasers must not grow it without bound."""
 
 
@@ -80,8 +81,8 @@ def _fields(
     return values
 
 
-def _removed(left: Sequence[tuple[blocks.Piece, str]]) -> tuple[Removed, ...]:
-    return tuple(Removed(shorten(piece.text), reason) for piece, reason in left[:MAX_REMOVED])
+def _removed(left: Iterable[tuple[blocks.Piece, str]]) -> tuple[Removed, ...]:
+    return tuple(Removed(shorten(piece.text), reason) for piece, reason in islice(left, MAX_REMOVED))
 
 
 def all_of(part: blocks.Cut) -> list[blocks.Piece]:

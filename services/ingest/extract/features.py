@@ -11,6 +11,7 @@ import html
 import math
 import re
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -38,116 +39,116 @@ _QUOTES = str.maketrans({"‘": "'", "’": "'", "“": '"', "”": '"', "\u00a0
 _END = frozenset(".!?…。！？»”\"'")
 _OPENING = frozenset("\"'“„«‘([¿¡—–-")
 _STEPS = 3
+NEAR = 6
+"""Short links within so many pieces of prose may be items of an article's own list."""
 _REMEMBERED = 50_000
 SHORT = 120
 """Texts under so many characters are judged by their words too: labels, bylines, promotion lines."""
 FLAG_BITS = 17
 
 
-def table(found: Cut, evidence: Evidence, titles: Titles, names: Lexicon, words: Lexicon) -> Floats:
-    """The features of every piece: (pieces, features). `names` and `words` are the learnt weights of class words and of
-    words in short pieces."""
-    return np.hstack([plain(found, evidence, titles), lexical(found, names, words)])
-
-
-def plain(found: Cut, evidence: Evidence, titles: Titles) -> Floats:
-    """The features that need no learnt word weights."""
-    if not found.pieces:
-        return np.zeros((0, 0), np.float32)
-    places = Places(found)
-    own = np.column_stack(_own(found, places, evidence, titles)).astype(np.float32)
-    return np.hstack([own, _boxes(found, places, own), _neighbours(places, own)])
-
-
-def lexical(found: Cut, names: Lexicon, words: Lexicon) -> Floats:
-    """What the class words of a piece and of its boxes weigh, and the words of short pieces."""
-    pieces = found.pieces
-    rows = [
-        (
-            score(p.inline, names) if p.inline else 0.0,
-            word_score(p.text, words) if len(p.text) < SHORT and not is_link(p) else 0.0,
-        )
-        for p in pieces
-    ]
-    parent = np.array([box.parent.index if box.parent else 0 for box in found.boxes], np.int64)
-    at = np.array([p.box.index for p in pieces], np.int64)
-    carried = _carried(found, names)
-    up = parent[at]
-    weight = carried[:, 0]
-    steps = np.stack([weight[up], weight[parent[up]], weight[parent[parent[up]]]], axis=1)
-    return np.hstack([np.array(rows, dtype=np.float32), carried[at], steps])
-
-
-def is_link(piece: Piece) -> bool:
-    """Whether a piece is a short link and little else: navigation mostly, looked at less closely."""
-    return piece.links * 10 > len(piece.text) * 9 and len(piece.text) < SHORT
-
-
-class Places:
-    """Where pieces stand, as arrays: of pieces their box, of boxes their parent, of pieces the number of their signature
-    (element and class names), which like pieces share."""
+class Page:
+    """A cut page as arrays. Of pieces: box, length, share of link text, signature (a number shared by pieces of the same element
+    and class names). Of boxes: the parent. `active` numbers the pieces worth a judgement: all but short links far from prose."""
 
     def __init__(self, found: Cut) -> None:
         boxes, pieces = found.boxes, found.pieces
-        self.parent = np.array([box.parent.index if box.parent else 0 for box in boxes], np.int64)
+        self.found = found
+        self.count = len(pieces)
+        self.up = [box.parent.index if box.parent else 0 for box in boxes]
+        self.parent = np.array(self.up, np.int64)
         self.at = np.array([p.box.index for p in pieces], np.int64)
-        self.up = self.parent.tolist()
         marks: dict[tuple[str, str], int] = {}
-        of_box = [marks.setdefault((box.tag, box.names), len(marks)) for box in boxes]
-        self.signs = np.array(of_box, np.int64)[self.at]
+        self.signs = np.array([marks.setdefault((box.tag, box.names), len(marks)) for box in boxes], np.int64)[self.at]
+        self.chars = np.array([len(p.text) for p in pieces], np.float64)
+        self.links = np.array([p.links for p in pieces]) / self.chars
+        self.prose = np.where((self.chars > 80) & (self.links < 0.3), self.chars, 0)
+        self.tags = np.array([_TAGS.get(box.tag, 0) for box in boxes])[self.at]
+        far = np.ones(self.count, bool)
+        for place in np.flatnonzero(self.prose).tolist():
+            far[max(0, place - NEAR) : place + NEAR + 1] = False
+        self.active = np.flatnonzero(~far | (self.links <= 0.9) | (self.chars >= SHORT))
 
-    def upwards(self, sums: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Sums of boxes (kinds, boxes) with those of all boxes inside added; parents stand before their children."""
-        rows, up = sums.tolist(), self.up
+    def upwards(self, kinds: Sequence[NDArray[Any]]) -> NDArray[np.float64]:
+        """Sums of pieces by box, for each kind, with those of all boxes inside added: (kinds, boxes)."""
+        rows, up = [np.bincount(self.at, kind, len(self.up)).tolist() for kind in kinds], self.up
         for row in rows:
             for index in range(len(row) - 1, 0, -1):
                 if row[index]:
                     row[up[index]] += row[index]
         return np.array(rows)
 
+    def within(self, home: int) -> NDArray[np.bool_]:
+        """Which pieces stand in the box `home` or in a box inside it."""
+        inside = [False] * len(self.up)
+        inside[home] = True
+        up = self.up
+        for index in range(home + 1, len(up)):
+            inside[index] = inside[up[index]]
+        return np.array(inside)[self.at]
 
-def _own(found: Cut, places: Places, evidence: Evidence, titles: Titles) -> list[NDArray[Any]]:
-    """What each piece is by itself, column by column."""
-    pieces = found.pieces
+
+def plain(page: Page, evidence: Evidence, titles: Titles) -> Floats:
+    """The features of the active pieces that need no learnt word weights: (active, features)."""
+    active = page.active
+    columns = [np.log1p(page.chars), page.links, page.tags, *_boxes(page), *_neighbours(page)]
+    return np.hstack(
+        [np.stack(columns, axis=1)[active], np.stack(_own(page, titles), axis=1), _close(page, evidence, titles)]
+    ).astype(np.float32)
+
+
+def lexical(page: Page, names: Lexicon, words: Lexicon) -> Floats:
+    """What the class words of the active pieces and of their boxes weigh, and the words of short ones."""
+    rows = []
+    for piece in map(page.found.pieces.__getitem__, page.active.tolist()):
+        inline = score(piece.inline, names) if piece.inline else 0.0
+        rows.append((inline, word_score(piece.text, words) if len(piece.text) < SHORT else 0.0))
+    carried = _carried(page.found, names)
+    at = page.at[page.active]
+    up = page.parent[at]
+    weight = carried[:, 0]
+    steps = np.stack([weight[up], weight[page.parent[up]], weight[page.parent[page.parent[up]]]], axis=1)
+    return np.hstack([np.array(rows, np.float32).reshape(-1, 2), carried[at], steps])
+
+
+def _own(page: Page, titles: Titles) -> list[NDArray[Any]]:
+    """What each active piece is by itself, at a glance, column by column."""
+    found, active = page.found, page.active
+    pieces = [found.pieces[n] for n in active.tolist()]
     texts_ = [p.text for p in pieces]
-    sizes = [len(t) for t in texts_]
-    size = np.array(sizes, np.float32)
-    copies = Counter(texts_)
-    first = next((p.index for p in pieces if titles.repeated(p.text)), -1)
+    copies = Counter([p.text for p in found.pieces])
+    first = next((p.index for p in found.pieces if titles.repeated(p.text)), -1)
     beside = Counter([picture.at for picture in found.pictures])
-    index = np.arange(len(pieces))
-    flags = np.array([box.flags for box in found.boxes], np.int64)[places.at]
+    flags = np.array([p.box.flags for p in pieces], np.int64)
     return [
-        np.log1p(size),
         np.array([t.count(" ") for t in texts_]) + 1,
-        np.array([p.links for p in pieces]) / size,
-        np.array([box.depth for box in found.boxes])[places.at],
-        np.array([_TAGS.get(box.tag, 0) for box in found.boxes])[places.at],
-        np.array([t[-1] for t in texts_]) == ":",
+        np.array([p.box.depth for p in pieces]),
+        np.array([t[-1] == ":" for t in texts_]),
         np.array([t[-1] in _END for t in texts_]),
         np.array([t[0].islower() for t in texts_]),
         np.array([t[0] in _OPENING for t in texts_]),
         np.array([copies[t] for t in texts_]) - 1,
         np.array([len(p.spans) for p in pieces]),
-        np.array([beside.get(n, 0) for n in range(len(pieces))]),
-        np.array([beside.get(n + 1, 0) for n in range(len(pieces))]),
-        index,
-        len(pieces) - index,
-        np.clip(index - first, -50, 50) if first >= 0 else np.full(len(pieces), -60),
+        np.array([beside.get(p.index, 0) for p in pieces]),
+        np.array([beside.get(p.index + 1, 0) for p in pieces]),
+        active,
+        page.count - active,
+        np.clip(active - first, -50, 50) if first >= 0 else np.full(len(active), -60),
         *(flags >> bit & 1 for bit in range(FLAG_BITS)),
-        *_close(found, _Said(evidence, titles)).T,
     ]
 
 
-def _close(found: Cut, said: _Said) -> Floats:
-    """What takes reading: for all pieces but short links, which get zeros."""
-    rows = np.zeros((len(found.pieces), 13), np.float32)
-    for piece in found.pieces:
+def _close(page: Page, evidence: Evidence, titles: Titles) -> Floats:
+    """What takes reading: (active, 13), zeros for short links."""
+    said = _Said(evidence, titles)
+    rows = np.zeros((len(page.active), 13), np.float32)
+    for row, number in enumerate(page.active.tolist()):
+        piece = page.found.pieces[number]
         if is_link(piece):
             continue
         text, size = piece.text, len(piece.text)
         short = size < SHORT
-        rows[piece.index] = (
+        rows[row] = (
             (text.count(",") + text.count("、") + text.count("，")) / size * 100,
             text.count(". ") + text.count("? ") + text.count("! ") + text.count("。"),
             len(_DIGIT.findall(text)) / size if short else -1.0,
@@ -165,7 +166,9 @@ def _close(found: Cut, said: _Said) -> Floats:
     return rows
 
 
-SIZE, LINKS, TAG = 0, 2, 4
+def is_link(piece: Piece) -> bool:
+    """Whether a piece is a short link and little else: navigation mostly, looked at less closely."""
+    return piece.links * 10 > len(piece.text) * 9 and len(piece.text) < SHORT
 
 
 def _whole(text: str) -> float:
@@ -260,26 +263,67 @@ class _Said:
         return (0.5 if begin in self.body else 0.0) + (0.5 if end in self.body else 0.0)
 
 
-def _boxes(found: Cut, places: Places, own: Floats) -> Floats:
+def _boxes(page: Page) -> list[NDArray[Any]]:
     """How much text, links and prose a piece's box and the boxes around it hold, and where the page's prose lies."""
-    at, parent = places.at, places.parent
-    count = len(parent)
-    chars = np.expm1(own[:, SIZE])
-    prose = np.where((chars > 80) & (own[:, LINKS] < 0.3), chars, 0)
-    kinds = (chars, chars * own[:, LINKS], prose, np.ones(len(at)))
-    sums = np.stack([np.bincount(at, kind, count) for kind in kinds])
-    direct = sums[:, at]
-    sums = places.upwards(sums)
-    columns = [np.log1p(direct[0]), direct[3], np.log1p(direct[2])]
+    kinds = (page.chars, page.chars * page.links, page.prose, np.ones(page.count))
+    at = page.at
+    direct = [np.bincount(at, kind)[at] for kind in (kinds[0], kinds[2], kinds[3])]
+    sums = page.upwards(kinds)
     whole = np.maximum(sums[:, 0], 1)
+    columns = [np.log1p(direct[0]), np.log1p(direct[1]), direct[2]]
     step = at
     for _ in range(_STEPS):
-        step = parent[step]
+        step = page.parent[step]
         part = sums[:, step]
         columns += [np.log1p(part[0]), part[1] / np.maximum(part[0], 1), part[2] / whole[2], part[3]]
-    columns += _home(sums, places, whole)
-    columns += _dominant(prose, places)
-    return np.stack(columns, axis=1).astype(np.float32)
+    return [*columns, *_home(page, sums, whole), *_dominant(page)]
+
+
+def _home(page: Page, sums: NDArray[np.float64], whole: NDArray[np.float64]) -> list[NDArray[Any]]:
+    """The smallest boxes that hold 40, 67 and 90 % of the prose: is the piece inside, and how much of the page are they?"""
+    columns: list[NDArray[Any]] = []
+    inside = sums[2] / whole[2]
+    for share in (0.4, 0.67, 0.9):
+        home = int(np.flatnonzero(inside >= min(share, float(inside.max())))[-1])
+        columns += [page.within(home), np.full(page.count, sums[0, home] / whole[0])]
+    return columns
+
+
+def _dominant(page: Page) -> list[NDArray[Any]]:
+    """How much of the page's prose shares the piece's signature and its box's parent, and where the piece lies in the span of
+    the parent that holds most."""
+    signs, holder, prose = page.signs, page.parent[page.at], page.prose
+    whole = max(float(prose.sum()), 1.0)
+    by_sign, by_holder = np.bincount(signs, prose), np.bincount(holder, prose)
+    best = int(by_holder.argmax())
+    members = np.flatnonzero((holder == best) & (prose > 0))
+    first, last = (int(members[0]), int(members[-1])) if len(members) else (0, page.count)
+    place = np.arange(page.count)
+    return [
+        by_sign[signs] / whole,
+        by_holder[holder] / whole,
+        signs == by_sign.argmax(),
+        holder == best,
+        np.clip(place - first, -30, 30),
+        np.clip(place - last, -30, 30),
+    ]
+
+
+def _neighbours(page: Page) -> list[NDArray[Any]]:
+    """Length, links and element of the pieces before and after, and whether they share the box's parent or signature."""
+    size, parents, signs = np.log1p(page.chars), page.parent[page.at], page.signs
+    place = np.arange(page.count)
+    columns: list[NDArray[Any]] = []
+    for shift in (-2, -1, 1, 2):
+        moved = np.clip(place + shift, 0, page.count - 1)
+        columns += [size[moved], page.links[moved], page.tags[moved], parents[moved] == parents, signs[moved] == signs]
+    numbers = np.maximum(np.bincount(signs), 1)
+    columns += [
+        numbers[signs],
+        (np.bincount(signs, size) / numbers)[signs],
+        (np.bincount(signs, page.links) / numbers)[signs],
+    ]
+    return [*columns, np.full(page.count, math.log1p(page.count))]
 
 
 def _carried(found: Cut, names: Lexicon) -> Floats:
@@ -299,95 +343,31 @@ def _carried(found: Cut, names: Lexicon) -> Floats:
     return np.array(rows, dtype=np.float32)
 
 
-def _home(sums: NDArray[np.float64], places: Places, whole: NDArray[np.float64]) -> list[NDArray[np.float64]]:
-    """The smallest boxes that hold 40, 67 and 90 % of the prose: is the piece inside, and how much of the page are they?"""
-    columns = []
-    inside = sums[2] / max(whole[2], 1.0)
-    for share in (0.4, 0.67, 0.9):
-        home = int(np.flatnonzero(inside >= min(share, float(inside.max())))[-1])
-        columns += [within(home, places), np.full(len(places.at), sums[0, home] / max(whole[0], 1.0))]
-    return columns
-
-
-def within(home: int, places: Places) -> NDArray[np.float64]:
-    """For each piece 1 when it stands in the box `home` or in a box inside it."""
-    up = places.up
-    inside = [0.0] * len(up)
-    inside[home] = 1.0
-    for index in range(home + 1, len(up)):
-        inside[index] = inside[up[index]]
-    return np.array(inside)[places.at]
-
-
-def _dominant(prose: NDArray[np.float64], places: Places) -> list[NDArray[np.float64]]:
-    """How much of the page's prose shares the piece's signature and its box's parent, and where the piece lies in the span of
-    the parent that holds most."""
-    signs, holder = places.signs, places.parent[places.at]
-    whole = max(float(prose.sum()), 1.0)
-    by_sign, by_holder = np.bincount(signs, prose), np.bincount(holder, prose)
-    best = int(by_holder.argmax())
-    members = np.flatnonzero((holder == best) & (prose > 0))
-    first, last = (int(members[0]), int(members[-1])) if len(members) else (0, len(signs))
-    place = np.arange(len(signs))
-    return [
-        by_sign[signs] / whole,
-        by_holder[holder] / whole,
-        (signs == by_sign.argmax()).astype(np.float64),
-        (holder == best).astype(np.float64),
-        np.clip(place - first, -30, 30),
-        np.clip(place - last, -30, 30),
-    ]
-
-
-def _neighbours(places: Places, own: Floats) -> Floats:
-    """Length, links and element of the pieces before and after, and whether they share the box's parent or signature."""
-    count = len(own)
-    parents, signs = places.parent[places.at], places.signs
-    place = np.arange(count)
-    columns: list[NDArray[Any]] = []
-    for shift in (-2, -1, 1, 2):
-        moved = np.clip(place + shift, 0, count - 1)
-        columns += [
-            own[moved, SIZE],
-            own[moved, LINKS],
-            own[moved, TAG],
-            parents[moved] == parents,
-            signs[moved] == signs,
-        ]
-    numbers = np.maximum(np.bincount(signs), 1)
-    columns += [numbers[signs], (np.bincount(signs, own[:, SIZE]) / numbers)[signs]]
-    columns += [(np.bincount(signs, own[:, LINKS]) / numbers)[signs], np.full(count, math.log1p(count))]
-    return np.stack(columns, axis=1).astype(np.float32)
-
-
-def context(found: Cut, first: Floats, own: Floats) -> Floats:
-    """The first judgement around each piece: its neighbours', its boxes', its likes', and what lies before and behind."""
-    places = Places(found)
-    count = len(found.pieces)
-    chars = np.expm1(own[:, SIZE].astype(np.float64))
-    mass = chars * first
+def context(page: Page, first: Floats) -> Floats:
+    """The first judgement (of all pieces) around each active piece: its neighbours', its boxes', its likes', and what lies
+    before and behind: (active, features)."""
+    mass = page.chars * first
     padded = np.pad(first, 4, constant_values=-0.1)
-    columns: list[NDArray[Any]] = [first, *(padded[4 + s : 4 + s + count] for s in (-4, -3, -2, -1, 1, 2, 3, 4))]
-    columns += _shares(places, chars, mass, first)
+    columns: list[NDArray[Any]] = [first, *(padded[4 + s : 4 + s + page.count] for s in (-4, -3, -2, -1, 1, 2, 3, 4))]
+    columns += _shares(page, mass, first)
     total = max(float(mass.sum()), 1.0)
     before = np.cumsum(mass)
-    columns += [before / total, 1 - (before - mass) / total, np.full(count, np.log1p(total))]
-    columns += _distances(first, chars)
-    return np.stack(columns, axis=1).astype(np.float32)
+    columns += [before / total, 1 - (before - mass) / total, np.full(page.count, np.log1p(total))]
+    columns += _distances(first, page.chars)
+    return np.stack(columns, axis=1)[page.active].astype(np.float32)
 
 
-def _shares(places: Places, chars: NDArray[np.float64], mass: NDArray[np.float64], first: Floats) -> list[NDArray[Any]]:
+def _shares(page: Page, mass: NDArray[np.float64], first: Floats) -> list[NDArray[Any]]:
     """Mean judgement and share of all mass in the box, three steps up, and among pieces of the same signature."""
-    at, parent, signs = places.at, places.parent, places.signs
-    kinds = (chars, mass, first, np.ones(len(at)))
-    sums = places.upwards(np.stack([np.bincount(at, kind, len(parent)) for kind in kinds]))
-    columns, step = [], at
+    signs = page.signs
+    sums = page.upwards((page.chars, mass, first, np.ones(page.count)))
+    columns, step = [], page.at
     total = max(float(mass.sum()), 1.0)
     for _ in range(4):
         part = sums[:, step]
         columns += [part[1] / np.maximum(part[0], 1), part[1] / total, part[2] / part[3]]
-        step = parent[step]
-    columns += [(np.bincount(signs, mass) / np.maximum(np.bincount(signs, chars), 1))[signs]]
+        step = page.parent[step]
+    columns += [(np.bincount(signs, mass) / np.maximum(np.bincount(signs, page.chars), 1))[signs]]
     columns += [(np.bincount(signs, first) / np.maximum(np.bincount(signs), 1))[signs]]
     return columns
 

@@ -49,7 +49,8 @@ def published(
     evidence: Evidence, found: Cut, fetched_at: dt.datetime, zone: str | None
 ) -> tuple[Moment | None, Origin | None]:
     """When the article first appeared, None when the page does not say."""
-    return _first(_published(evidence, found), fetched_at, zone)
+    stated = _first(_published(evidence), fetched_at, zone)
+    return stated if stated[0] else _first(_shown(evidence, found), fetched_at, zone)
 
 
 def modified(evidence: Evidence, fetched_at: dt.datetime, zone: str | None) -> tuple[Moment | None, Origin | None]:
@@ -78,13 +79,17 @@ def _sane(moment: Moment, fetched_at: dt.datetime) -> bool:
     return moment.at.year >= 1990 and moment.at <= fetched_at + dt.timedelta(days=2)
 
 
-def _published(evidence: Evidence, found: Cut) -> Iterator[tuple[str, str]]:
+def _published(evidence: Evidence) -> Iterator[tuple[str, str]]:
     article = evidence.article
     for key in ("datePublished", "dateCreated", "uploadDate"):
         yield from (("json-ld " + key, t) for t in texts(article.get(key), "@value")[:1])
     yield from _meta(evidence, _PUBLISHED)
     yield from _items(evidence, ("datePublished", "dateCreated"))
     yield from _times(evidence)
+
+
+def _shown(evidence: Evidence, found: Cut) -> Iterator[tuple[str, str]]:
+    """What the page prints as text, and its address."""
     yield from _printed(found)
     if evidence.url and (match := _PATH.search(evidence.url)):
         yield "address", "-".join(match.groups())

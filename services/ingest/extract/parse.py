@@ -24,6 +24,7 @@ MAX_ATTRIBUTES = 500
 SOUP_DEPTH = 120
 """The fallback hangs what is nested deeper at this depth, in page order."""
 
+_LONG = 8000
 _LONG_TAG = re.compile(r"<([a-zA-Z][\w:-]*)\s[^<>]{8000,}>")
 _ATTRIBUTE = re.compile(r"\s[^\s=\"'<>/]+")
 _MARKUP = re.compile(r"(?is)<(script|style|template|noscript|svg)\b.*?</\1\s*>|<!--.*?-->|<[^>]*>")
@@ -46,11 +47,12 @@ def page(text: str) -> tuple[Any, Cut]:
 def _capped(text: str) -> str:
     if not text.strip():
         raise Rejected("empty-page", "The page holds nothing but white space.")
-    if text.count("<") > MAX_TAGS:
+    parts = text.split("<")
+    if len(parts) > MAX_TAGS:
         raise Rejected("too-many-tags", f"The page holds more than {MAX_TAGS:,} tags.")
     if "\x00" in text:
         text = text.replace("\x00", "")
-    if len(text) > 8000 and _LONG_TAG.search(text):
+    if max(map(len, parts)) > _LONG:
         text = _LONG_TAG.sub(_bare, text)
     return text
 

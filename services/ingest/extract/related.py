@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 from services.ingest.extract import dates
 from services.ingest.extract.blocks import Box, Cut, Piece
@@ -61,17 +62,24 @@ def is_heading(text: str) -> bool:
     )
 
 
+@lru_cache(maxsize=20_000)
+def _named(names: str) -> bool:
+    return not _NAMES.isdisjoint(tokens(names))
+
+
 def find(found: Cut) -> list[Printed]:
     """The related blocks of a page, outermost only, in page order."""
+    headed = {p.index for p in found.pieces if is_heading(p.text)}
+    if not headed and not any(box.names and _named(box.names) for box in found.boxes):
+        return []
     spans = _spans(found)
     whole = sum(len(p.text) for p in found.pieces)
     kept: list[Printed] = []
-    headed = {p.index for p in found.pieces if is_heading(p.text)}
     for box in found.boxes:
         first, last, size = spans[box.index]
         if not size or (kept and first < kept[-1].last) or size > whole * _MOST:
             continue
-        if box.tag not in ("body", "html", "main") and _NAMES & set(tokens(box.names)):
+        if box.names and box.tag not in ("body", "html", "main") and _named(box.names):
             heading = found.pieces[first]
             titled = heading.links == 0 and len(heading.text) < 60 and last - first > 1
             kept.append(Printed(box, heading.text if titled else None, first, last))
