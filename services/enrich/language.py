@@ -7,16 +7,18 @@ the text itself does not.
 from __future__ import annotations
 
 import functools
+import re
 from typing import Any, NamedTuple
 
 from shared.text import fold
 
-_SAMPLE = 4000
+_SAMPLE = 2000
 """Code points looked at: more adds time and no accuracy."""
+_WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
 _ENOUGH_LETTERS = 4
 _SURE = 0.80
 """Below this the publisher's word, where there is one among the allowed languages, counts more than the model's."""
-_ANSWER = 0.35
+_ANSWER = 0.2
 """Below this, and without a hint, there is no answer."""
 
 
@@ -32,13 +34,13 @@ def detect(text: str, allowed: tuple[str, ...] | None = None, hint: str | None =
     """The language of the text.
 
     Args:
-        text: any text; only its first 4,000 code points are read.
+        text: any text; only its first 2,000 code points are read.
         allowed: ISO 639-1 codes to choose from; None for all that the model knows. Codes the model lacks are left out.
         hint: what the publisher states ("be-BY"), used where the text is too short or the model is not sure.
     """
     stated = _stated(hint, allowed)
-    sample = fold(text[:_SAMPLE])
-    if sum(map(str.isalpha, sample[:400])) < _ENOUGH_LETTERS:
+    sample = _letters(text[:_SAMPLE])
+    if len(sample) < _ENOUGH_LETTERS + 2:
         return _by_hint(stated, "too little text")
     known = known_languages()
     usable = tuple(sorted(set(allowed) & known)) if allowed else tuple(sorted(known))
@@ -62,6 +64,11 @@ def _weigh(code: str, score: float, stated: str | None, choices: int) -> Languag
         return Language(None, score, f"unclear: {code} is likeliest with {score:.2f} among {choices} languages")
     against = f"; the publisher says {stated}" if stated else ""
     return Language(code, score, f"the text, {score:.2f} among {choices} languages{against}")
+
+
+def _letters(text: str) -> str:
+    """Only the words, in lower case, a space around each: digits, marks and capitals only mislead."""
+    return f" {' '.join(_WORD.findall(fold(text).lower()))} "
 
 
 def _by_hint(stated: str | None, why: str) -> Language:
