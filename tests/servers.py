@@ -58,7 +58,7 @@ class Postgres:
         """Ends it: at once, but in order; with `kill` as a power cut would."""
         if self._process is not None:
             self._process.send_signal(signal.SIGQUIT if kill else signal.SIGINT)
-            self._process.wait(20)
+            self._process.wait(90)  # it writes everything out first, which a busy disk may take long for
             self._process = None
 
     def dsn(self, database: str) -> str:

@@ -37,7 +37,9 @@ class Store:
             self._writer = _sqlite_engine(self.url, begin="BEGIN", pool=StaticPool)
             self._reader = _sqlite_engine(self.url, begin="BEGIN", pool=QueuePool, readonly=True)
         else:
-            self._writer = self._reader = create_engine(self.url, pool_size=16, max_overflow=32, pool_pre_ping=True)
+            self._writer = create_engine(self.url, pool_size=16, max_overflow=32, pool_pre_ping=True)
+            # One snapshot for all statements of a read: with PostgreSQL's usual level each would see another moment.
+            self._reader = self._writer.execution_options(isolation_level="REPEATABLE READ")
 
     @contextlib.contextmanager
     def write(self) -> Iterator[Connection]:
