@@ -173,7 +173,8 @@ class PageRow(Base):
     content_type: Mapped[str | None]
     sha256: Mapped[str] = mapped_column(String(64))
     size: Mapped[int]
-    body: Mapped[bytes]
+    body: Mapped[bytes | None]
+    place: Mapped[str | None]  # on a shelf of files, where the operator set one
     fetched_at: Mapped[dt.datetime]
 
 
@@ -606,6 +607,13 @@ class WebsubRow(Leased, Base):
 
 
 Index("ix_article_first_seen_at", ArticleRow.first_seen_at)  # the desk lists articles by first sight
+Index("ix_article_held", ArticleRow.first_seen_at, sqlite_where=text("held = 1"), postgresql_where=text("held"))
+Index("ix_article_withdrawn", ArticleRow.first_seen_at, sqlite_where=text("state = 'withdrawn'"),
+      postgresql_where=text("state = 'withdrawn'"))  # fmt: skip
+Index("ix_entry_quarantined", EntryRow.source_id, EntryRow.reason, sqlite_where=text("state = 'quarantined'"),
+      postgresql_where=text("state = 'quarantined'"))  # fmt: skip
+Index("ix_delivery_quarantined", DeliveryRow.endpoint_id, DeliveryRow.reason, sqlite_where=text("state = 'quarantined'"),
+      postgresql_where=text("state = 'quarantined'"))  # fmt: skip
 Index("ix_article_embargo_until", ArticleRow.embargo_until, sqlite_where=text("embargo_until IS NOT NULL"),
       postgresql_where=text("embargo_until IS NOT NULL"))  # fmt: skip
 

@@ -17,9 +17,13 @@ from shared.errors import OperatorError
 
 
 class StoreSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`url`: SQLAlchemy URL of a PostgreSQL database; empty means SQLite in the data folder."""
+    """`url`: SQLAlchemy URL of a PostgreSQL database; empty means SQLite in the data folder.
+
+    `pages`: an fsspec URL that takes the fetched pages instead of the database ("file:///srv/pages", "s3://bucket/pages").
+    """
 
     url: str = ""
+    pages: str = ""
 
 
 class BrokerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

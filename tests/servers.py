@@ -35,13 +35,25 @@ class Postgres:
             "initdb", "-D", str(folder / "data"), "-U", "wire", "-A", "trust", "-E", "UTF8", "--no-sync", "--locale=C"
         )
 
-    def start(self) -> None:
-        """Starts it and waits until it answers."""
-        options = ["-c", "max_connections=200", "-c", f"unix_socket_directories={self.folder}", "-h", "127.0.0.1"]
+    def start(self, *more: str) -> None:
+        """Starts it, with these further arguments, and waits until it answers."""
+        # No fsync: tests kill the process, never the machine.
+        options = [
+            "-c",
+            "max_connections=200",
+            "-c",
+            "fsync=off",
+            "-c",
+            "full_page_writes=off",
+            "-c",
+            f"unix_socket_directories={self.folder}",
+            "-h",
+            "127.0.0.1",
+        ]
         log = (self.folder / "log").open("ab")
         with log:
             self._process = subprocess.Popen(
-                [str(self.bin / "postgres"), "-D", str(self.folder / "data"), "-p", str(self.port), *options],
+                [str(self.bin / "postgres"), "-D", str(self.folder / "data"), "-p", str(self.port), *options, *more],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, **self._user,
             )  # fmt: skip
         until = time.monotonic() + 30
@@ -76,14 +88,14 @@ class Postgres:
 
 
 @contextlib.contextmanager
-def postgres() -> Iterator[Postgres]:
-    """A running server that ends with the block."""
+def postgres(*arguments: str) -> Iterator[Postgres]:
+    """A running server that ends with the block; `arguments` go to its program."""
     folder = Path(tempfile.mkdtemp(prefix="briefwire-pg-"))
     if os.geteuid() == 0:
         os.chown(folder, pwd.getpwnam(NOBODY).pw_uid, -1)
     server = Postgres(folder)
     try:
-        server.start()
+        server.start(*arguments)
         yield server
     finally:
         server.stop()

@@ -8,8 +8,10 @@ from __future__ import annotations
 import datetime as dt
 import time
 
+import msgspec
+
 from services.ingest import fetch, manners, storing
-from shared import clock, queue
+from shared import clock, pages, queue
 from shared.errors import Rejected
 from shared.models import LaneRow, Row
 from shared.queue import Failure, Work, attempt, begin, holding
@@ -57,7 +59,17 @@ def _fetch_some(lane: Row) -> dt.datetime | None:
     return blocked
 
 
-def page_of(entry: Row) -> fetch.Page | fetch.NotModified | fetch.Gone:
+class Shelved(msgspec.Struct, frozen=True):
+    """A page whose bytes stand on the page shelf already."""
+
+    page: fetch.Page
+    place: str
+
+
+Got = fetch.Page | Shelved | fetch.NotModified | fetch.Gone
+
+
+def page_of(entry: Row) -> Got:
     """The entry's page over the door. Raises Retryable or Rejected."""
     if entry["url"] is None:
         raise Rejected("no-link", "The entry has no link to a page.")
@@ -65,18 +77,21 @@ def page_of(entry: Row) -> fetch.Page | fetch.NotModified | fetch.Gone:
         decision = manners.ask(entry["url"])
         if not decision.allowed:
             raise Rejected("robots-disallowed", decision.why)
-    return fetch.get(queue.door(), entry["url"], etag=entry["etag"], last_modified=entry["last_modified"])
+    got = fetch.get(queue.door(), entry["url"], etag=entry["etag"], last_modified=entry["last_modified"])
+    if isinstance(got, fetch.Page) and CFG.store.pages:
+        return Shelved(got, pages.shelve(CFG.store.pages, got.body))
+    return got
 
 
-def settle(
-    work: Work, lane: Row, entry: Row, got: fetch.Page | fetch.NotModified | fetch.Gone | Failure
-) -> dt.datetime | None:
+def settle(work: Work, lane: Row, entry: Row, got: Got | Failure) -> dt.datetime | None:
     """Commits what a fetch came to. Returns until when the whole lane must wait, None where it may go on."""
     if not claims.renew(work.connection, LaneRow, lane, work.now, claims.LEASE_S + CALL_S):
         return work.now  # the lease went to somebody else, who will see this entry still due
     match got:
         case fetch.Page():
-            _keep(work, entry, got)
+            _keep(work, entry, got, None)
+        case Shelved(page=page, place=place):
+            _keep(work, entry, page, place)
         case fetch.NotModified():
             _unchanged(work, entry)
         case fetch.Gone():
@@ -100,10 +115,19 @@ def _next(key: str) -> Row | None:
     return found[0] if found else None
 
 
-def _keep(work: Work, entry: Row, page: fetch.Page) -> None:
-    intake.keep_page(work.connection, entry["id"], intake.NewPage(
-        page.body, page.requested_url, page.final_url, page.status, page.content_type, work.now, page.etag, page.last_modified,
-    ))  # fmt: skip
+def _keep(work: Work, entry: Row, page: fetch.Page, place: str | None) -> None:
+    kept = intake.NewPage(
+        body=page.body,
+        requested_url=page.requested_url,
+        final_url=page.final_url,
+        status=page.status,
+        content_type=page.content_type,
+        fetched_at=work.now,
+        etag=page.etag,
+        last_modified=page.last_modified,
+        place=place,
+    )
+    intake.keep_page(work.connection, entry["id"], kept)
     work.ring("page.fetched", [entry["id"]])
 
 

@@ -8,9 +8,9 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 import msgspec
-import zstandard
 from sqlalchemy import Connection, func, insert, select, update
 
+from shared import pages as shelf
 from shared import records
 from shared.errors import OperatorError
 from shared.models import EntryRow, PageRow, RobotsRow, Row, SourceRow
@@ -37,6 +37,8 @@ class NewPage(msgspec.Struct, frozen=True):
     fetched_at: dt.datetime
     etag: str | None = None
     last_modified: str | None = None
+    place: str | None = None
+    """Where the bytes stand already, if not in the row (`shared.pages.shelve`)."""
 
 
 def add_source(connection: Connection, *, name: str, url: str, kind: str, profile: str | None, now: dt.datetime) -> int:
@@ -139,7 +141,7 @@ def keep_page(connection: Connection, entry_id: int, page: NewPage) -> int:
     values = {
         "entry_id": entry_id, "requested_url": page.requested_url, "final_url": page.final_url, "status": page.status,
         "content_type": page.content_type, "sha256": hashlib.sha256(page.body).hexdigest(), "size": len(page.body),
-        "body": zstandard.ZstdCompressor(level=3).compress(page.body), "fetched_at": page.fetched_at,
+        "body": None if page.place else shelf.pack(page.body), "place": page.place, "fetched_at": page.fetched_at,
     }  # fmt: skip
     page_id = int(connection.execute(insert(PageRow).values(values).returning(PageRow.id)).scalar_one())
     connection.execute(update(EntryRow).where(EntryRow.id == entry_id).values(
@@ -173,7 +175,7 @@ def finish_entry(connection: Connection, entry_id: int, state: str, *, reason: s
     """The entry has its place in the book; with `revisit_at` its page is looked at again then."""
     values: dict[str, Any] = {
         "state": state, "reason": reason, "detail": detail[:500] if detail else None, "lease_owner": None,
-        "lease_until": None, "attempts": 0, "step": "fetch" if revisit_at else None, "due_at": revisit_at,
+        "lease_until": None, "attempts": 0, "step": "fetch" if revisit_at else None, "due_at": revisit_at, "gone_seen": 0,
     }  # fmt: skip
     if article_id is not None:
         values["article_id"] = article_id
@@ -198,9 +200,14 @@ def claim_pages(connection: Connection, ids: Collection[int], now: dt.datetime) 
 def pages(connection: Connection, ids: Collection[int]) -> dict[int, Row]:
     """Page rows by id, bodies inflated."""
     found = select(*PageRow.__table__.columns).where(PageRow.id.in_(list(ids)))
-    inflate = zstandard.ZstdDecompressor()
-    return {row["id"]: dict(row) | {"body": inflate.decompress(row["body"], max_output_size=row["size"] + 1)}
-            for row in connection.execute(found).mappings()}  # fmt: skip
+    rows = [dict(row) for row in connection.execute(found).mappings()]
+    return {row["id"]: row | {"body": _bytes(row)} for row in rows}
+
+
+def _bytes(row: Row) -> bytes:
+    if row["place"]:
+        return shelf.take(row["place"], row["size"])
+    return shelf.unpack(row["body"], row["size"])
 
 
 def source_facts(connection: Connection, ids: Collection[int]) -> dict[int, Row]:

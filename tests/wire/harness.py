@@ -67,7 +67,9 @@ class Wire:
         """Starts it and does not wait."""
         env = dict(os.environ) | {"BRIEFWIRE_DATA": str(self.folder)} | environment
         with (self.folder / "up.log").open("ab") as out:
-            self.process = subprocess.Popen([sys.executable, "-c", UP], env=env, stdout=out, stderr=out, start_new_session=True)
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", UP], env=env, stdout=out, stderr=out, start_new_session=True
+            )
 
     def _consumed_since(self, started: Any) -> bool:
         assert self.process is not None

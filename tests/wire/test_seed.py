@@ -25,6 +25,7 @@ from tests.conftest import BESIDE
 from tests.wire.harness import Wire, host_of
 
 SECRET = sign.new_secret(bytes(range(32)))
+BRIEFWIRE = [sys.executable, "-c", "from services.console.cli import main; main()"]
 LOOKALIKE = Path(__file__).parent / "lookalike"
 UTC = dt.UTC
 
@@ -141,7 +142,7 @@ def printed(site: FolderSite, slug: str, tmp_path: Path, case: Case, *options: s
     """What `briefwire source test` prints for a page."""
     (tmp_path / "briefwire.toml").write_text(f"[ingest]\nprofiles = [{json.dumps(str(case.folder / 'profiles'))}]\n"
                                              if (case.folder / "profiles").is_dir() else "")  # fmt: skip
-    command = [sys.executable, "-c", "from services.console.cli import main; main()", "--data", str(tmp_path), "source", "test", site.page(slug),
+    command = [*BRIEFWIRE, "--data", str(tmp_path), "source", "test", site.page(slug),
                "--allow-host", host_of(site.url), "--json", *options]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
