@@ -16,7 +16,7 @@ from shared.models import EntryRow, Row, SourceRow
 from shared.queue import Failure, attempt, begin, holding
 from shared.records import from_json, to_json
 from shared.sandbox import Sandbox
-from shared.store import claims, intake
+from shared.store import claims, installation, intake
 
 CFG = queue.SETTINGS
 BIG = 1_000_000  # bytes above which a page is extracted in a child with a CPU limit
@@ -68,6 +68,8 @@ def _settle_poll(work: queue.Work, row: Row, got: polling.Read | Failure) -> Non
         "rhythm": to_json(decided.state).decode(),
         "url": decided.move_to or row["url"],
     }
+    for change in decided.tell:
+        installation.audit(work.connection, "briefwire", f"source.{change}", row["name"], decided.reason, work.now)
     if decided.due_at is None:
         values |= {"state": "stopped", "last_error": decided.reason}
     claims.settle(work.connection, SourceRow, row, **values)
