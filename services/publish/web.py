@@ -1,0 +1,371 @@
+"""What partners fetch by themselves over HTTP, and the WebSub hub.
+
+GET  /feeds/{token}.{ending}   an endpoint's newest articles: rss, atom, json, txt
+GET  /events?after=CURSOR      an endpoint's events in order: at once, by long poll, or as server-sent events
+GET  /openapi.json             all operations of the wire
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import email.utils
+import re
+from collections.abc import AsyncIterator
+
+import msgspec
+from sqlalchemy import Connection
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import BaseRoute
+
+from services.publish import feeds_out
+from services.publish.render import FeedInfo
+from shared.api import ApiRoute, Problem, Site, bearer, here, route, unauthorised
+from shared.models import Row
+from shared.openapi import Answer, Operation, Parameter, document, problem
+from shared.store import articles, keys, partners, pull
+
+PAGE = 50
+LONGEST_WAIT_S, STREAM_S, LOOK_S, QUIET_S = 60.0, 300.0, 0.4, 15.0
+
+_BROKEN = {503: problem("The store does not answer; try again.")}
+_NUMBER = {"type": "integer", "minimum": 1}
+
+FEED = Operation(
+    "GET", "/feeds/{token}.{ending}", "feed", "An endpoint's newest articles as a feed.",
+    {
+        200: Answer("The feed, with ETag and, once it has stood for a second, Last-Modified.", {
+            "application/rss+xml": {"type": "string"}, "application/atom+xml": {"type": "string"},
+            "application/feed+json": {"type": "object"}, "text/plain": {"type": "string"},
+        }),
+        304: Answer("Nothing changed."),
+        400: problem("`before` is no position."),
+        403: problem("The endpoint is paused."),
+        404: problem("There is no such feed."),
+        **_BROKEN,
+    },
+    (
+        Parameter("token", "path", "A pull key of the endpoint."),
+        Parameter("ending", "path", "The format.", {"enum": list(feeds_out.FORMATS)}),
+        Parameter("before", "query", "Only what is older than this position; `rel=next` names it.", _NUMBER),
+        Parameter("If-None-Match", "header", "The ETag of the copy you have."),
+        Parameter("If-Modified-Since", "header", "The Last-Modified of the copy you have."),
+    ),
+)  # fmt: skip
+_EVENTS = {
+    "type": "object",
+    "required": ["events", "next", "more"],
+    "properties": {
+        "events": {"type": "array", "items": {
+            "type": "object",
+            "required": ["id", "cursor", "event"],
+            "properties": {"id": {"type": "string"}, "cursor": {"type": "string"}, "event": {"type": "object"}},
+        }},
+        "next": {"type": "string", "description": "The cursor to go on with."},
+        "more": {"type": "boolean", "description": "Whether there is more at once."},
+    },
+}  # fmt: skip
+EVENTS = Operation(
+    "GET", "/events", "events", "An endpoint's events after a cursor, in order, none left out.",
+    {
+        200: Answer("Events and the cursor after them.", {"application/json": _EVENTS, "text/event-stream": {"type": "string"}}),
+        400: problem("A parameter is not what it must be."),
+        401: problem("No pull key, or not a known one."),
+        403: problem("The endpoint is paused."),
+        409: problem("The cursor is ahead of the wire: it is another endpoint's, or from before a restore."),
+        410: problem("The wire was restored from a backup since this cursor was given."),
+        **_BROKEN,
+    },
+    (
+        Parameter("after", "query", "The cursor of the last event you have (or its position); 0, the default, begins at the first, "
+                  "`latest` at the end."),
+        Parameter("limit", "query", "At most so many events.", {"type": "integer", "minimum": 1, "maximum": 500}),
+        Parameter("wait", "query", "So many seconds to wait for an event where there is none.",
+                  {"type": "number", "minimum": 0, "maximum": LONGEST_WAIT_S}),
+        Parameter("Last-Event-ID", "header", "The same as `after`, as browsers send it."),
+    ),
+    security=("pullKey",),
+)  # fmt: skip
+OPENAPI = Operation(
+    "GET", "/openapi.json", "openapi", "This document.",
+    {200: Answer("The OpenAPI document.", {"application/json": {"type": "object"}}), **_BROKEN},
+)  # fmt: skip
+
+
+def routes(site: Site | None = None) -> list[BaseRoute]:
+    """The routes of this service, over this process's store unless told otherwise."""
+    at = site or here()
+    return [route(FEED, Feeds(at).get), route(EVENTS, Replay(at).get), route(OPENAPI, _openapi)]
+
+
+def _openapi(request: Request, body: bytes) -> Response:
+    """Every operation that the application has a route for, whichever service it is of."""
+    known = [one.operation for one in request.app.routes if isinstance(one, ApiRoute)]
+    return JSONResponse(document(known, "1"))
+
+
+def _endpoint(connection: Connection, key: str | None, unknown: Problem) -> Row:
+    """The endpoint that a pull key opens."""
+    owner = keys.owner(connection, "pull", key) if key else None
+    row = partners.endpoint(connection, owner) if owner is not None else None
+    if row is None or row["state"] == "removed":
+        raise unknown
+    if row["state"] == "paused":
+        raise Problem(403, "paused", "The endpoint is paused; ask the wire's operator.")
+    return row
+
+
+# Feeds
+
+
+class Feeds:
+    """An endpoint's newest articles, for readers that poll."""
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+
+    def get(self, request: Request, body: bytes) -> Response:
+        """One page of the feed, or 304. What a `pull` endpoint was shown counts as delivered."""
+        token, ending = request.path_params["token"], request.path_params["ending"]
+        unknown = Problem(404, "no-such-feed", "There is no feed at this address.")
+        if ending not in feeds_out.FORMATS:
+            raise unknown
+        before = _number(request.query_params.get("before"), "before")
+        with self.site.store.read() as connection:
+            endpoint = _endpoint(connection, token, unknown)
+            page = _Page(connection, endpoint, before, self.site.now())
+        since = self._since(endpoint["id"], page) if before is None else None
+        headers = self._headers(request, page, ending, since)
+        if request.method == "GET":
+            self._note(endpoint, page)
+        if _unchanged(request, headers):
+            return Response(status_code=304, headers=headers)
+        made = feeds_out.feed(ending, self._info(request, endpoint, page, since), page.events)
+        return Response(made.body, headers=headers | {"Content-Type": made.content_type})
+
+    def _since(self, endpoint_id: int, page: _Page) -> dt.datetime:
+        with self.site.store.read() as connection:
+            since = pull.changed_at(connection, endpoint_id, page.digest)
+        if since is None:
+            with self.site.begin() as work:
+                since = pull.change(work.connection, endpoint_id, page.digest, work.now)
+        return since
+
+    def _headers(self, request: Request, page: _Page, ending: str, since: dt.datetime | None) -> dict[str, str]:
+        links = [(self.site.base(request) + "/hub", "hub"), (self._self(request), "self")]
+        links += [(self._next(request, page), "next")] if page.more else []
+        headers = {"ETag": f'"{page.digest[:32]}-{ending}"', "Cache-Control": "private, no-cache",
+                   "Link": ", ".join(f'<{url}>; rel="{rel}"' for url, rel in links)}  # fmt: skip
+        # Last-Modified counts whole seconds: before this one is over, the feed may change again within it.
+        if since is not None and self.site.now() - since >= dt.timedelta(seconds=1):
+            headers["Last-Modified"] = email.utils.format_datetime(since, usegmt=True)
+        return headers
+
+    def _info(self, request: Request, endpoint: Row, page: _Page, since: dt.datetime | None) -> FeedInfo:
+        base = self.site.base(request)
+        return FeedInfo(
+            title=endpoint["partner"], url=self._self(request), home=base + "/",
+            updated=max([*(row["at"] for row in page.rows), since or endpoint["created_at"]]), hub=base + "/hub",
+            next_url=self._next(request, page) if page.more else None, id=f"{base}/feeds/endpoint-{endpoint['id']}",
+        )  # fmt: skip
+
+    def _self(self, request: Request) -> str:
+        query = f"?{request.url.query}" if request.url.query else ""
+        return self.site.base(request) + request.url.path + query
+
+    def _next(self, request: Request, page: _Page) -> str:
+        return f"{self.site.base(request)}{request.url.path}?before={page.rows[-1]['position']}"
+
+    def _note(self, endpoint: Row, page: _Page) -> None:
+        """Writes down that the page was fetched, where that is news."""
+        fresh = [row["id"] for row in page.rows if not row["begun"]]
+        if not fresh and not page.owed:
+            return
+        with self.site.begin() as work:
+            pull.mark(work.connection, fresh)
+            pull.fetched(work.connection, endpoint["id"], page.owed, "fetched in a feed", work.now)
+
+
+class _Page:
+    """What one page of a feed holds, read in one snapshot. `owed` is what a `pull` endpoint has with it."""
+
+    def __init__(self, connection: Connection, endpoint: Row, before: int | None, now: dt.datetime) -> None:
+        found = pull.newest(connection, endpoint["id"], now, PAGE + 1, before)
+        self.rows, self.more = found[:PAGE], len(found) > PAGE
+        contents = articles.revisions(connection, {(row["article_id"], row["revision"]) for row in self.rows})
+        hidden = pull.hidden(connection, feeds_out.linked(contents), now)
+        self.events = feeds_out.inputs(self.rows, contents, hidden)
+        self.digest = feeds_out.digest(self.rows, contents, hidden)
+        # Revisions that newer ones on the page replace, and withdrawals, which show as absence, have been told with it.
+        last = before - 1 if before is not None else pull.place(connection, endpoint["id"]).position
+        first = self.rows[-1]["position"] if self.more else 1
+        self.owed = pull.unfetched(connection, endpoint["id"], first, last, now) if endpoint["kind"] == "pull" else []
+
+
+def _unchanged(request: Request, headers: dict[str, str]) -> bool:
+    """Whether the copy that the request names is still good (RFC 9110, 13.1): ETags count before dates."""
+    named = request.headers.get("if-none-match")
+    if named is not None:
+        tags = {tag.strip().removeprefix("W/") for tag in named.split(",")}
+        return named.strip() == "*" or headers["ETag"] in tags
+    since, changed = _http_date(request.headers.get("if-modified-since")), _http_date(headers.get("Last-Modified"))
+    return since is not None and changed is not None and changed <= since
+
+
+def _http_date(text: str | None) -> dt.datetime | None:
+    try:
+        moment = email.utils.parsedate_to_datetime(text or "")
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
+
+
+def _number(text: str | None, name: str, most: int = 2**62) -> int | None:
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) < 20 and 1 <= int(text) <= most):
+        raise Problem(
+            400, "bad-number", f"{name} must be a whole number from 1{f' to {most}' if most < 2**62 else ''}."
+        )
+    return int(text)
+
+
+# Replay
+
+
+class _Ask(msgspec.Struct, frozen=True):
+    """What a request for events asks for."""
+
+    endpoint: Row
+    epoch: int
+    position: int
+    limit: int
+    wait_s: float
+
+
+class _Batch(msgspec.Struct, frozen=True):
+    items: list[feeds_out.Item]
+    position: int
+    more: bool
+
+
+class Replay:
+    """An endpoint's events in order, for partners that were away or that would rather ask than be told."""
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+
+    async def get(self, request: Request, body: bytes) -> Response:
+        """Events after a cursor, now, within `wait` seconds, or as they come."""
+        ask = await run_in_threadpool(self._ask, request)
+        if "text/event-stream" in request.headers.get("accept", ""):
+            return StreamingResponse(
+                self._stream(ask), media_type="text/event-stream", headers={"Cache-Control": "no-store"}
+            )
+        batch = await run_in_threadpool(self._batch, ask)
+        until = asyncio.get_running_loop().time() + ask.wait_s
+        while not batch.items and asyncio.get_running_loop().time() < until and not await request.is_disconnected():
+            await asyncio.sleep(LOOK_S)
+            if await run_in_threadpool(self._position, ask) > batch.position:
+                batch = await run_in_threadpool(self._batch, ask)
+        answer = feeds_out.page(batch.items, f"{ask.epoch}.{batch.position}", more=batch.more)
+        return Response(answer, media_type="application/json", headers={"Cache-Control": "no-store"})
+
+    async def _stream(self, ask: _Ask) -> AsyncIterator[bytes]:
+        """Events as they come, for some minutes: the reader then comes back with Last-Event-ID, which says what arrived."""
+        clock = asyncio.get_running_loop().time
+        ends, quiet = clock() + STREAM_S, clock()
+        yield b"retry: 1000\n\n"
+        while clock() < ends:
+            batch = await run_in_threadpool(self._batch, ask)
+            for item in batch.items:
+                yield feeds_out.server_sent(item)
+            ask = msgspec.structs.replace(ask, position=batch.position)
+            if batch.items:
+                quiet = clock()
+            elif clock() - quiet > QUIET_S:
+                quiet = clock()
+                yield b": nothing new\n\n"
+            while (
+                not batch.more
+                and clock() < min(ends, quiet + QUIET_S)
+                and await run_in_threadpool(self._position, ask) <= ask.position
+            ):
+                await asyncio.sleep(LOOK_S)
+
+    def _ask(self, request: Request) -> _Ask:
+        query = request.query_params
+        limit, wait_s = _number(query.get("limit"), "limit", 500) or 100, _seconds(query.get("wait"))
+        cursor = request.headers.get("last-event-id") or query.get("after") or "0"
+        with self.site.store.read() as connection:
+            endpoint = _endpoint(connection, bearer(request), unauthorised("Send a pull key: Authorization: Bearer …"))
+            place = pull.place(connection, endpoint["id"])
+            position = _position(cursor, place)
+            owed = (
+                pull.unfetched(connection, endpoint["id"], 1, position, self.site.now())
+                if endpoint["kind"] == "pull"
+                else []
+            )
+        if owed and cursor != "latest":
+            with self.site.begin() as work:
+                pull.fetched(
+                    work.connection, endpoint["id"], owed, f"left behind by cursor {place.epoch}.{position}", work.now
+                )
+        return _Ask(endpoint, place.epoch, position, limit, wait_s)
+
+    def _position(self, ask: _Ask) -> int:
+        with self.site.store.read() as connection:
+            return pull.place(connection, ask.endpoint["id"]).position
+
+    def _batch(self, ask: _Ask) -> _Batch:
+        endpoint_id = ask.endpoint["id"]
+        with self.site.store.read() as connection:
+            now = self.site.now()
+            rows = pull.after(connection, endpoint_id, ask.position, now, ask.limit + 1)
+            head = pull.place(connection, endpoint_id).position
+            rows, more = rows[: ask.limit], len(rows) > ask.limit
+            contents = articles.revisions(connection, {(row["article_id"], row["revision"]) for row in rows})
+            hidden = pull.hidden(connection, feeds_out.linked(contents), now)
+        position = rows[-1]["position"] if more else max(head, ask.position)
+        self._note(ask, [row["id"] for row in rows if not row["begun"]], position)
+        found = feeds_out.items(rows, feeds_out.inputs(rows, contents, hidden), ask.epoch)
+        return _Batch(found, position, more)
+
+    def _note(self, ask: _Ask, fresh: list[int], position: int) -> None:
+        """Writes down what was told and what was passed over, where that is news."""
+        if not fresh and (ask.endpoint["kind"] != "pull" or position == ask.position):
+            return
+        with self.site.begin() as work:
+            pull.mark(work.connection, fresh)
+            if ask.endpoint["kind"] == "pull":
+                pull.give_back(work.connection, ask.endpoint["id"], ask.position, work.now)
+
+
+_CURSOR = re.compile(r"(?:(\d{1,18})\.)?(\d{1,18})\Z", re.ASCII)
+
+
+def _position(cursor: str, place: pull.Place) -> int:
+    """The position that a cursor stands for; a Problem where it cannot be gone on from."""
+    if cursor == "latest":
+        return place.position
+    found = _CURSOR.match(cursor)
+    if found is None:
+        raise Problem(400, "bad-cursor", "A cursor is what an answer gave as `next` or `cursor`, or a position.")
+    epoch, position = found.groups()
+    if epoch is not None and int(epoch) != place.epoch:
+        raise Problem(410, "cursor-of-another-epoch", "The wire was restored from a backup since this cursor was given. Compare with "
+                      "the feed, or begin again with after=0: events you have keep their ids.")  # fmt: skip
+    if int(position) > place.position:
+        raise Problem(409, "cursor-ahead", f"This endpoint has come to position {place.position}. The cursor is another endpoint's, "
+                      "or from before a restore.")  # fmt: skip
+    return int(position)
+
+
+def _seconds(text: str | None) -> float:
+    if text is None:
+        return 0.0
+    if not re.fullmatch(r"\d{1,4}(?:\.\d{1,3})?", text, re.ASCII):
+        raise Problem(400, "bad-number", "wait must be a number of seconds.")
+    return min(float(text), LONGEST_WAIT_S)
