@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import functools
-import random
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection
 
-from services.ingest import lane, normalise, polling, profiles, schedule, storing
+from services.ingest import lane, normalise, polled, polling, profiles, storing
 from services.ingest.normalise import Extracted, Finding
 from shared import clock, queue
 from shared.models import EntryRow, Row, SourceRow
 from shared.queue import Failure, attempt, begin, holding
-from shared.records import from_json, to_json
 from shared.sandbox import Sandbox
-from shared.store import claims, installation, intake
+from shared.store import claims, intake
 
 CFG = queue.SETTINGS
 BIG = 1_000_000  # bytes above which a page is extracted in a child with a CPU limit
@@ -39,53 +37,7 @@ def poll_source(ids: list[int]) -> None:
         with holding(SourceRow, [row]):
             got = attempt(polling.read, queue.door(), row, profile_of(row))
             with begin() as work:
-                _settle_poll(work, row, got)
-
-
-def _settle_poll(work: queue.Work, row: Row, got: polling.Read | Failure) -> None:
-    state = from_json(row["rhythm"], schedule.PollState) if row["rhythm"] else schedule.PollState()
-    limits = schedule.Limits(min_s=CFG.fetch.poll_min_s, max_s=CFG.fetch.poll_max_s, first_s=CFG.fetch.poll_min_s,
-                             error_s=min(300.0, CFG.fetch.poll_min_s))  # fmt: skip
-    values: dict[str, Any] = {"polled_at": work.now}
-    if isinstance(got, Failure):
-        outcome = schedule.Outcome(kind="failed", retry_after_s=got.after_s)
-        values |= {"failures": row["failures"] + 1, "last_error": f"{got.reason}: {got.detail}"[:500]}
-    else:
-        outcome = got.outcome
-        values |= {
-            "failures": 0,
-            "last_error": None,
-            "ok_at": work.now,
-            "etag": got.etag,
-            "last_modified": got.last_modified,
-        }
-        _add_entries(work, row, got)
-        values["first_polled_at"] = row["first_polled_at"] or work.now
-    rhythm = schedule.learn(intake.known_since(work.connection, row["id"]), work.now)
-    decided = schedule.decide(_with_rhythm(state, rhythm), outcome, work.now, random.random(), limits)  # noqa: S311 - jitter
-    values |= {
-        "due_at": decided.due_at,
-        "rhythm": to_json(decided.state).decode(),
-        "url": decided.move_to or row["url"],
-    }
-    for change in decided.tell:
-        installation.audit(work.connection, "briefwire", f"source.{change}", row["name"], decided.reason, work.now)
-    if decided.due_at is None:
-        values |= {"state": "stopped", "last_error": decided.reason}
-    claims.settle(work.connection, SourceRow, row, **values)
-
-
-def _with_rhythm(state: schedule.PollState, rhythm: schedule.Rhythm) -> schedule.PollState:
-    return schedule.PollState(rhythm, state.failures, state.moved_to, state.moved_seen, state.stopped)
-
-
-def _add_entries(work: queue.Work, row: Row, got: polling.Read) -> None:
-    if got.feed is None:
-        return
-    found = polling.new_entries(got.feed, first_poll=row["first_polled_at"] is None, now=work.now,
-                                backfill_days=CFG.ingest.backfill_days)  # fmt: skip
-    _, hosts = intake.add_entries(work.connection, row["id"], found, work.now)
-    work.ring("host.due", hosts)
+                polled.settle(work, row, got)
 
 
 @queue.task("ingest.fetch_host")
