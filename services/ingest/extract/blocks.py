@@ -9,7 +9,14 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from lxml import etree
+
+from services.ingest.extract.names import related
+
 Element = Any  # lxml's elements carry no usable types
+
+PROSE, LEAST_PROSE, CLOSE = 80, 4, 3
+"""Prose is a text of more characters than this; so many are needed to go by them; boxes so many steps above are close."""
 
 MAX_DEPTH = 240
 """Elements nested deeper than this are read as flat text: below it Python's own stack is safe."""
@@ -197,14 +204,56 @@ class Cut:
         self.pieces: list[Piece] = []
         self.pictures: list[Picture] = []
         self.frames: list[Picture] = []
+        self.skipped: list[Element] = []  # subtrees far from any prose, not cut
         self.deep = False  # some part was nested deeper than MAX_DEPTH
 
 
-def cut(root: Element) -> Cut:
-    """The page under `root` as pieces."""
-    cutter = _Cutter()
-    cutter.enter(root, None, 0)
+def cut(root: Element, *, whole: bool = False) -> Cut:
+    """The page under `root` as pieces. Unless the `whole` is wanted, subtrees far from any prose are left uncut: libxml2 finds
+    the prose several times faster than this pass could look at menus and teasers."""
+    cutter = _Cutter(*((set(), set()) if whole else _prose(root)))
+    cutter.enter(root, None, 0, bool(cutter.spine))
     return cutter.out
+
+
+_LONG_TEXT = etree.XPath(
+    f"//text()[string-length(.) > {PROSE}]/parent::*[not(self::script or self::style or self::title or self::noscript "
+    "or self::template or self::textarea or self::option)] | //h1"
+)
+
+
+def _prose(root: Element) -> tuple[set[Element], set[Element]]:
+    """The boxes above prose and headline: all of them (the spine), and those close enough that whatever they hold may be part of
+    the article. Empty when there is too little prose to go by."""
+    found = _LONG_TEXT(root)
+    if len(found) < LEAST_PROSE:
+        return set(), set()
+    spine: set[Element] = set()
+    near: set[Element] = set()
+    for element in found:
+        while element is not None and _KINDS.get(element.tag) == INLINE:
+            element = element.getparent()
+        steps = CLOSE
+        while element is not None and (steps or element not in spine):
+            spine.add(element)
+            if steps:
+                near.add(element)
+                steps -= 1
+            element = element.getparent()
+    near -= {e for e in near if e.tag in ("body", "html")}
+    return spine, near
+
+
+def opening(element: Element) -> str:
+    """The first texts below an element, some 100 characters."""
+    found, size = [], 0
+    for text in element.itertext():
+        if text and not text.isspace():
+            found.append(text.strip())
+            size += len(text)
+            if size > 100:
+                break
+    return squeeze(" ".join(found))[:200]
 
 
 def squeeze(text: str) -> str:
@@ -218,7 +267,8 @@ def shrunk(match: re.Match[str]) -> str:
 
 
 class _Cutter:
-    def __init__(self) -> None:
+    def __init__(self, spine: set[Element], near: set[Element]) -> None:
+        self.spine, self.near = spine, near
         self.out = Cut()
         self.parts: list[str] = []
         self.spans: list[tuple[int, int, str, str | None]] = []
@@ -244,8 +294,8 @@ class _Cutter:
         for span in self.open:
             span[0] = 0
 
-    def enter(self, element: Element, parent: Box | None, depth: int) -> None:
-        """A block element: its attributes make the box, its children fill it."""
+    def enter(self, element: Element, parent: Box | None, depth: int, sparse: bool) -> None:
+        """A block element: its attributes make the box, its children fill it; `sparse` when only some of it is worth cutting."""
         boxes = self.out.boxes
         tag = element.tag
         flags = (parent.flags if parent else 0) | FLAGS.get(tag, 0)
@@ -267,7 +317,7 @@ class _Cutter:
         boxes.append(box)
         if element.text:
             self.text(element.text)
-        self.fill(element, box, depth)
+        self.fill(element, box, depth, sparse and element not in self.near)
         self.flush(box)
 
     def text(self, text: str) -> None:
@@ -275,7 +325,7 @@ class _Cutter:
         if self.in_link:
             self.link_chars += len(text)
 
-    def fill(self, element: Element, box: Box, depth: int) -> None:
+    def fill(self, element: Element, box: Box, depth: int, sparse: bool) -> None:
         """The children of `element`, each by its kind, and the text after each."""
         if depth > MAX_DEPTH:
             self.out.deep = True
@@ -288,7 +338,12 @@ class _Cutter:
             elif kind == BLOCK:
                 if type(child.tag) is str:
                     self.flush(box)
-                    self.enter(child, box, depth + 1)
+                    if not sparse or child in self.spine:
+                        self.enter(child, box, depth + 1, sparse)
+                    elif related(child.get("class") or child.get("id") or ""):
+                        self.enter(child, box, depth + 1, False)
+                    else:
+                        self.out.skipped.append(child)
             elif kind != SKIP:
                 self.single(child, kind, box)
             tail = child.tail
@@ -324,7 +379,7 @@ class _Cutter:
             if text:
                 self.text(text)
             if len(child):
-                self.fill(child, box, depth + 1)
+                self.fill(child, box, depth + 1, False)
             return
         href = child.get("href") if kind == "link" else None
         if kind == "link":
@@ -334,7 +389,7 @@ class _Cutter:
         if text:
             self.text(text)
         if len(child):
-            self.fill(child, box, depth + 1)
+            self.fill(child, box, depth + 1, False)
         self.open.pop()
         if kind == "link":
             self.in_link -= 1

@@ -85,8 +85,15 @@ def judge(
     open_ = likely[active] > IDLE
     wide = np.hstack([rows[open_], features.context(page, likely)[open_]])
     likely[active[open_]] = learnt.second.probability(wide)
-    dek[active[open_]] = learnt.standfirst.probability(wide)
+    early = active[open_] < _first_sure(page, likely)
+    dek[active[open_][early]] = learnt.standfirst.probability(wide[early])
     return likely, dek
+
+
+def _first_sure(page: features.Page, likely: Floats) -> int:
+    """Behind the third sure paragraph no standfirst is looked for."""
+    sure = np.flatnonzero((likely > LIKELY) & (page.chars > _PROSE))
+    return int(sure[2]) if len(sure) > 2 else page.count
 
 
 def settled(page: features.Page, likely: Floats, never: Collection[int]) -> NDArray[np.bool_]:

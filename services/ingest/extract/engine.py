@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import islice
 from typing import Any
 
@@ -17,6 +17,7 @@ from shared.text import shorten
 
 MAX_REMOVED = 100
 """So many left-out texts are kept with a record; a page of ten thousand teasers must not grow it without bound."""
+MAX_SKIPPED = 20
 
 
 def read(decoded: Decoded, url: str | None, fetched_at: dt.datetime, zone: str | None, learnt: Weights | None) -> Draft:
@@ -37,7 +38,7 @@ def read(decoded: Decoded, url: str | None, fetched_at: dt.datetime, zone: str |
         blocks=made,
         images=pictures,
         related=tuple(related.read(printed, found, evidence, zone)),
-        removed=_removed(choice.left),
+        removed=_removed(choice, found.skipped),
         verdict=verdict.judge(choice.body, found, evidence, headline, decoded.text),
         origins={name: origin for name, origin in origins.items() if origin},
         charset=decoded.charset,
@@ -81,8 +82,12 @@ def _fields(
     return values
 
 
-def _removed(left: Iterable[tuple[blocks.Piece, str]]) -> tuple[Removed, ...]:
-    return tuple(Removed(shorten(piece.text), reason) for piece, reason in islice(left, MAX_REMOVED))
+def _removed(choice: choose.Choice, skipped: Sequence[Any]) -> tuple[Removed, ...]:
+    """What was left out: pieces with the reason, and of each part of the page far from any prose the beginning."""
+    left = islice(choice.left, MAX_REMOVED)
+    far = ((blocks.opening(element), f"far from text, {element.tag}") for element in skipped[:MAX_SKIPPED])
+    pieces = (Removed(p.text if len(p.text) <= 200 else shorten(p.text), reason) for p, reason in left)
+    return (*pieces, *(Removed(text, reason) for text, reason in far if text))
 
 
 def all_of(part: blocks.Cut) -> list[blocks.Piece]:

@@ -23,3 +23,26 @@ def _stateful(name: str) -> bool:
     return len(name) > 60 or name.lower().startswith(
         ("has-", "is-", "no-", "not-", "with-", "theme", "layout", "js-", "has_", "is_")
     )
+
+
+_RELATED = frozenset(
+    [
+        "similar",
+        "related",
+        "recommended",
+        "recommendations",
+        "recommend",
+        "seealso",
+        "readmore",
+        "readnext",
+        "morefrom",
+        "outbrain",
+        "taboola",
+    ]
+)
+
+
+@lru_cache(maxsize=20_000)
+def related(names: str) -> bool:
+    """Whether a box names itself a block of related articles."""
+    return not _RELATED.isdisjoint(tokens(names))

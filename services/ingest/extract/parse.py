@@ -21,10 +21,11 @@ MAX_BYTES = 16_000_000
 MAX_TAGS = 400_000
 MAX_ATTRIBUTES = 500
 """A single tag with more attributes than this loses them all: libxml2's time grows with their square."""
+MANY_EQUALS = 5_000
+"""Below this no tag can hold enough attributes to matter."""
 SOUP_DEPTH = 120
 """The fallback hangs what is nested deeper at this depth, in page order."""
 
-_LONG = 8000
 _LONG_TAG = re.compile(r"<([a-zA-Z][\w:-]*)\s[^<>]{8000,}>")
 _ATTRIBUTE = re.compile(r"\s[^\s=\"'<>/]+")
 _MARKUP = re.compile(r"(?is)<(script|style|template|noscript|svg)\b.*?</\1\s*>|<!--.*?-->|<[^>]*>")
@@ -47,12 +48,11 @@ def page(text: str) -> tuple[Any, Cut]:
 def _capped(text: str) -> str:
     if not text.strip():
         raise Rejected("empty-page", "The page holds nothing but white space.")
-    parts = text.split("<")
-    if len(parts) > MAX_TAGS:
+    if text.count("<") > MAX_TAGS:
         raise Rejected("too-many-tags", f"The page holds more than {MAX_TAGS:,} tags.")
     if "\x00" in text:
         text = text.replace("\x00", "")
-    if max(map(len, parts)) > _LONG:
+    if text.count("=") > MANY_EQUALS:
         text = _LONG_TAG.sub(_bare, text)
     return text
 

@@ -173,7 +173,7 @@ class _Reading:
 
     def _cut(self, *elements: Tag) -> Cut:
         root = parse.fragment("".join(str(element) for element in elements))
-        return cut(root)
+        return cut(root, whole=True)
 
 
 def _shown(value: Any) -> Any:

@@ -8,32 +8,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from functools import lru_cache
 
 from services.ingest.extract import dates
 from services.ingest.extract.blocks import Box, Cut, Piece
 from services.ingest.extract.body import assemble
 from services.ingest.extract.evidence import Evidence
 from services.ingest.extract.images import images
+from services.ingest.extract.names import related as related_name
 from services.ingest.extract.names import tokens
 from shared.records import Paragraph, Related, Snapshot
 from shared.text import fold
 
-_NAMES = frozenset(
-    [
-        "similar",
-        "related",
-        "recommended",
-        "recommendations",
-        "recommend",
-        "seealso",
-        "readmore",
-        "readnext",
-        "morefrom",
-        "outbrain",
-        "taboola",
-    ]
-)
 _HEADING = re.compile(
     r"(?:(?:similar|related|recommended|further) (?:articles|stories|news|posts|content|reading|briefs|links|topics|coverage)|"
     r"read (?:also|more|next)|see also|more on this(?: topic| story)?|you may also like|more stories|"
@@ -46,6 +31,38 @@ _HEADING = re.compile(
     re.I,
 )
 _MOST = 0.75
+_BEGINS = frozenset(
+    [
+        "si",
+        "re",
+        "fu",
+        "se",
+        "mo",
+        "yo",
+        "äh",
+        "ve",
+        "me",
+        "le",
+        "ar",
+        "à",
+        "su",
+        "no",
+        "ch",
+        "чи",
+        "чы",
+        "по",
+        "сх",
+        "па",
+        "lä",
+        "læ",
+        "pp",
+        "ge",
+        "lee",
+        "cz",
+        "po",
+        "lei",
+    ]
+)
 
 
 class Printed:
@@ -57,20 +74,15 @@ class Printed:
 
 def is_heading(text: str) -> bool:
     """Whether the whole text is a heading such as "Similar articles"."""
-    return 4 < len(text) < 60 and bool(
-        _HEADING.fullmatch(text) or ("\u00a0" in text and _HEADING.fullmatch(fold(text)))
-    )
-
-
-@lru_cache(maxsize=20_000)
-def _named(names: str) -> bool:
-    return not _NAMES.isdisjoint(tokens(names))
+    if not 4 < len(text) < 60 or text[:2].lower() not in _BEGINS:
+        return False
+    return bool(_HEADING.fullmatch(text) or ("\u00a0" in text and _HEADING.fullmatch(fold(text))))
 
 
 def find(found: Cut) -> list[Printed]:
     """The related blocks of a page, outermost only, in page order."""
-    headed = {p.index for p in found.pieces if is_heading(p.text)}
-    if not headed and not any(box.names and _named(box.names) for box in found.boxes):
+    headed = {p.index for p in found.pieces if not p.links and is_heading(p.text)}
+    if not headed and not any(box.names and related_name(box.names) for box in found.boxes):
         return []
     spans = _spans(found)
     whole = sum(len(p.text) for p in found.pieces)
@@ -79,7 +91,7 @@ def find(found: Cut) -> list[Printed]:
         first, last, size = spans[box.index]
         if not size or (kept and first < kept[-1].last) or size > whole * _MOST:
             continue
-        if box.names and box.tag not in ("body", "html", "main") and _named(box.names):
+        if box.names and box.tag not in ("body", "html", "main") and related_name(box.names):
             heading = found.pieces[first]
             titled = heading.links == 0 and len(heading.text) < 60 and last - first > 1
             kept.append(Printed(box, heading.text if titled else None, first, last))
