@@ -43,6 +43,8 @@ _PAIR_SHARE = 0.7
 _SCALE = 65535
 _TABLE_WEIGHT = 2
 """A table of common words counts as this many articles a word: a longer table knows more. The store's own counts add up."""
+_DOUBT = 200
+"""What is common in this store is common, whatever the table says: its own share counts, as if of 200 articles more."""
 _RARE = 0.0005
 """Share of articles that a word missing from the table is taken to occur in."""
 _FLOOR = 0.003
@@ -102,7 +104,7 @@ class Rule(msgspec.Struct, frozen=True):
 class Limits(msgspec.Struct, frozen=True):
     """From where on two articles belong together. Cosines, but for `same_story`, which is a chance."""
 
-    same_story: float = 0.5
+    same_story: float = 0.6
     least: float = 0.12
     """No chance counts below this cosine."""
     related: float = 0.16
@@ -178,8 +180,9 @@ def weigh(sig: Signature, frequency: Mapping[str, int], total: int, hashes: fing
     prior = _TABLE_WEIGHT * len(common)
     weight = np.zeros(len(sig.terms))
     for place, (term, worth) in enumerate(sig.terms.items()):
-        seen = frequency.get(term, 0) + prior * common.get(term, _RARE)
-        weight[place] = worth * math.log1p(1.0 / (seen / (total + prior + 1) + _FLOOR))
+        own = frequency.get(term, 0)
+        share = (own + prior * common.get(term, _RARE)) / (total + prior + 1)
+        weight[place] = worth * math.log1p(1.0 / (max(share, own / (total + _DOUBT)) + _FLOOR))
     scaled = np.rint(_SCALE * weight / (np.linalg.norm(weight) or 1.0)).astype("<u2")
     terms = np.fromiter(map(fingerprints.term_hash, sig.terms), dtype="<u4", count=len(sig.terms))
     kinds = np.fromiter(sig.kinds.values(), dtype="u1", count=len(sig.terms))

@@ -28,7 +28,7 @@ class Tie(NamedTuple):
 class Rules(msgspec.Struct, frozen=True):
     """When ties are enough. `join` is the least mean chance over a story's best ties, up to `members` of them."""
 
-    join: float = 0.5
+    join: float = 0.6
     members: int = 5
     merge: float = 0.8
 
