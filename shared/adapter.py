@@ -65,9 +65,8 @@ class Body:
         """Done: the connection is kept if the whole body was read, closed otherwise."""
         wire.drop(self._response)
 
-    release_conn = (
-        close  # never the bare release: decoding can end before the bytes do, and the next answer would start there
-    )
+    # Never a bare release: decoding can end before the bytes do, and the next answer would begin with the rest.
+    release_conn = close
 
 
 class GuardedAdapter(BaseAdapter):
