@@ -10,7 +10,7 @@ from services.console import articles, show, ways
 from services.console.commands.options import Json
 from shared.store import console
 
-app = typer.Typer(name="article", help="What came in, and each article's way to the partners.", no_args_is_help=True)
+app = typer.Typer(name="article", help="What came in, and each article's way out.", no_args_is_help=True)
 
 
 @app.command("list")
@@ -45,7 +45,9 @@ def show_(
     ],
     json_: Json = False,
 ) -> None:
-    """One article whole: its record, what we worked out about it, similar articles, revisions, and its way to the partners.
+    """One article whole, and its way to the partners.
+
+    Its record, what we worked out about it, similar articles, revisions, deliveries and attempts.
 
     \b
     briefwire article show art_1c2f

@@ -28,7 +28,7 @@ def add(
         str, typer.Argument(metavar="URL", help="A webhook (https://…), a folder, or a storage URL (s3://…).")
     ],
     name: Annotated[
-        str | None, typer.Option("--name", help="What to call it; its host or folder unless given.")
+        str | None, typer.Option("--name", metavar="NAME", help="What to call it; its host or folder unless given.")
     ] = None,
     format_: Annotated[
         str, typer.Option("--format", metavar="F", help=f"One of {', '.join(render.FORMATS)}.")
@@ -44,11 +44,15 @@ def add(
     secret: Annotated[
         str | None, typer.Option("--secret", metavar="whsec_…", help="Sign with this; one is made unless given.")
     ] = None,
-    concurrency: Annotated[int, typer.Option("--concurrency", min=1, max=64, help="Articles in flight at once.")] = 4,
+    concurrency: Annotated[
+        int, typer.Option("--concurrency", metavar="N", min=1, max=64, help="Articles in flight at once.")
+    ] = 4,
     no_check: Annotated[bool, typer.Option("--no-check", help="Do not judge the host's address first.")] = False,
     json_: Json = False,
 ) -> None:
-    """Send what comes in to a webhook, a folder or a bucket, from the next event on. Prints a new secret once.
+    """Send what comes in to a webhook, a folder or a bucket.
+
+    From the next event on. Prints a new secret once.
 
     \b
     briefwire partner add https://desk.example/in --name desk --filter 'section = "Economy" and language = "en"'
@@ -102,7 +106,7 @@ def _secrets(where: endpoints.Place, secret: str | None) -> list[str]:
 
 @app.command("list")
 def list_(context: typer.Context, json_: Json = False) -> None:
-    """The partners, what they asked for, and how their delivery stands.
+    """The partners, what they want, how delivery stands.
 
     \b
     briefwire partner list --json
@@ -137,7 +141,9 @@ def pause(context: typer.Context, name: Name) -> None:
 
 @app.command()
 def resume(context: typer.Context, name: Name) -> None:
-    """Send to a paused or disabled partner again, beginning with what waits."""
+    """Send to a paused or disabled partner again.
+
+    What waits goes first."""
     _set_state(context.obj, "partner.resume", name, "active")
     show.say(f"Resumed {name}; what waits is sent while `briefwire up` runs.")
 
@@ -153,7 +159,9 @@ def _set_state(opening: Opening, action: str, name: str, state: str) -> None:
 
 @app.command()
 def remove(context: typer.Context, name: Name) -> None:
-    """Stop sending to a partner for good; the log of what it got stays, its name becomes free."""
+    """Stop sending to a partner for good; its log stays.
+
+    Its name becomes free."""
     with context.obj.change("partner.remove", name) as (connection, _):
         partners.of_partner(connection, name)
         console.remove_partner(connection, name)

@@ -10,7 +10,7 @@ from services.console import show
 from services.console.commands.options import Json
 from shared.store import console
 
-app = typer.Typer(name="quarantine", help="What waits for a person: pages, articles and deliveries that failed for good.",
+app = typer.Typer(name="quarantine", help="What failed for good and waits for a person.",
                   no_args_is_help=True)  # fmt: skip
 
 Keys = Annotated[
@@ -45,7 +45,9 @@ def list_(
 
 @app.command()
 def retry(context: typer.Context, keys: Keys, reason: Reason = "") -> None:
-    """Send pieces on their way again; pages from the bytes that were kept.
+    """Send pieces on their way again.
+
+    Pages are read from the bytes that were kept.
 
     \b
     briefwire quarantine retry entry:7 delivery:12 --reason "profile corrected"

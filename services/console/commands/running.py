@@ -30,7 +30,9 @@ def register(app: typer.Typer) -> None:
 
 
 def up(context: typer.Context) -> None:
-    """Run the wire until Ctrl-C: broker, feeder, workers and web process; what dies is started again.
+    """Run the whole wire until Ctrl-C.
+
+    Broker, feeder, workers and web process; what dies is started again.
 
     \b
     briefwire up
@@ -102,7 +104,9 @@ def demo(
         float, typer.Option("--seconds", metavar="N", min=10, help="Give up when not done by then.")
     ] = 150.0,
 ) -> None:
-    """Show the whole wire at work: a bundled news site, two partners, the books. Ends by itself, exit code 0 when all is right.
+    """Show the whole wire at work on a bundled news site.
+
+    Two partners take what comes; it ends by itself with both books, exit code 0 when all is right.
 
     \b
     briefwire demo

@@ -17,9 +17,7 @@ from shared.errors import OperatorError
 from shared.records import Entry, to_plain
 from shared.store import console, intake
 
-app = typer.Typer(
-    name="source", help="What the wire watches: feeds, section pages, sitemaps, pushed texts.", no_args_is_help=True
-)
+app = typer.Typer(name="source", help="What the wire watches: feeds, pages, sitemaps, texts.", no_args_is_help=True)
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The source's name, as `source list` shows it.")]
 Profile = Annotated[str | None, typer.Option("--profile", metavar="P", help="A publisher profile, by name.")]
@@ -31,7 +29,9 @@ def add(
     url: Annotated[
         str, typer.Argument(metavar="URL", help="A feed, a sitemap, a section page or a site's front page.")
     ],
-    name: Annotated[str | None, typer.Option("--name", help="What to call it; its host's name unless given.")] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", metavar="NAME", help="What to call it; its host's name unless given.")
+    ] = None,
     kind: Annotated[
         str, typer.Option("--kind", metavar="|".join(reading.KINDS), help="What it is; auto looks.")
     ] = "auto",
@@ -95,7 +95,7 @@ def _tell_added(
 
 @app.command("list")
 def list_(context: typer.Context, json_: Json = False) -> None:
-    """The sources, how they fare, and when each is polled next.
+    """The sources, how they fare, when each is polled next.
 
     \b
     briefwire source list --json
@@ -146,7 +146,9 @@ def resume(context: typer.Context, name: Name) -> None:
 
 @app.command()
 def remove(context: typer.Context, name: Name) -> None:
-    """Stop watching a source for good; what it brought stays, its name becomes free."""
+    """Stop watching a source for good; what it brought stays.
+
+    Its name becomes free."""
     with context.obj.change("source.remove", name) as (connection, _):
         console.remove_source(connection, intake.source(connection, name))
     show.say(f"Removed {name}. Its articles stay.")

@@ -27,7 +27,9 @@ def register(app: typer.Typer) -> None:
 
 
 def doctor(context: typer.Context, json_: Json = False) -> None:
-    """What is configured, reachable and missing, and the next step. Exit code 1 where something is at fault.
+    """What is configured, reachable, missing; the next step.
+
+    Exit code 1 where something is at fault.
 
     \b
     briefwire doctor
@@ -94,7 +96,9 @@ def is_settled(connection: Connection) -> bool:
 
 
 def queues(context: typer.Context, json_: Json = False) -> None:
-    """Each queue: messages in the broker, pieces that are due now, pieces that wait in all. Exit code 3: no broker.
+    """What each queue holds, what is due, what waits.
+
+    Messages in the broker, pieces that are due now, pieces that wait in all. Exit code 3: no broker.
 
     \b
     briefwire queues --json
@@ -150,7 +154,9 @@ def trace(
     ],
     json_: Json = False,
 ) -> None:
-    """One article's way: seen, fetched, stored, event, every attempt to deliver it, and what is still to come.
+    """One article's way from the site to each partner.
+
+    Seen, fetched, stored, its events, every attempt to deliver it, and what is still to come.
 
     \b
     briefwire trace art_1c2f
@@ -171,7 +177,7 @@ def audit(
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many lines, newest first.")] = 50,
     json_: Json = False,
 ) -> None:
-    """Who changed what: every command that changed the installation.
+    """Who changed what in this installation, and why.
 
     \b
     briefwire audit --limit 10 --json
