@@ -152,3 +152,12 @@ def test_only_our_own_headers_go_out(door: Door) -> None:
         [b"Accept-Encoding", b"Content-Length", b"Host", b"User-Agent"],
     ]
     assert b"User-Agent: Briefwire/" in lines.seen[0]
+
+
+def test_what_decoding_leaves_unread_is_no_part_of_the_next_answer(door: Door) -> None:
+    chunks = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in (gzip.compress(b"page"), b"junk", ok(b"forged")))
+    head = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with Server(says(head + chunks + b"0\r\n\r\n")) as server:
+        for number in (1, 2, 3):
+            assert door.send(Request(server.url)).body == b"page"
+            assert server.connections == number
