@@ -2,14 +2,15 @@
 
     reading | rates against the reading before | Numbers -> pages, server-sent events, /metrics, /health, `briefwire top`
 
-What costs more than a look at an index (the two books, the size of the quarantine) is asked for rarely: at most a hundredth
-of the time goes into it.
+What costs more than a look at an index (the two books, the size of the quarantine) is asked for rarely, on its own: at most a
+two-hundredth of the time goes into it.
 """
 
 from __future__ import annotations
 
 import collections
 import datetime as dt
+import math
 import shutil
 import threading
 import time
@@ -42,7 +43,7 @@ BIN_S, BINS = 5.0, 120
 """The charts show ten minutes in bins of five seconds."""
 RATE_S = 10.0
 """Rates are over about the last ten seconds."""
-SLOW_S, SLOW_SHARE = 10.0, 0.01
+SLOW_S, SLOW_SHARE = 10.0, 0.005
 """The costly figures: at most this often, and at most this share of the time."""
 DISK_LEAST = 200_000_000
 """Free bytes in the data folder below which the desk warns."""
@@ -207,7 +208,7 @@ class Sampler:
         self.query_s = 0.0
         self._readings: collections.deque[desk.Reading] = collections.deque(maxlen=64)
         self._history: History | None = None
-        self._slow, self._slow_at = Slow(), 0.0
+        self._slow, self._slow_at = Slow(), 0.0  # a place that is replaced whole: no lock
         self._lock = threading.Lock()
 
     def sample(self) -> Numbers:
@@ -218,8 +219,6 @@ class Sampler:
                 now = self.now()
                 history = self._begun(connection, now)
                 reading = desk.reading(connection, now, self._readings[-1].last_attempt if self._readings else None)
-                if time.monotonic() >= self._slow_at:
-                    self._ask_slow(connection, now)
             cost = time.perf_counter() - started
             self.query_s += cost
             self._keep(history, reading)
@@ -228,10 +227,26 @@ class Sampler:
             )
             return self.latest
 
-    def check_books(self) -> Numbers:
-        """Asks for everything now, the books too."""
+    def slow_due(self) -> bool:
+        """Whether the costly figures are old enough to ask for them again."""
+        return time.monotonic() >= self._slow_at
+
+    def want_slow(self) -> None:
+        """Has them asked for soon."""
         self._slow_at = 0.0
-        return self.sample()
+
+    def ask_slow(self) -> None:
+        """Asks for them now, beside `sample` and without holding it up."""
+        started = time.perf_counter()
+        self._slow_at = math.inf
+        try:
+            with self.store.read() as connection:
+                found, waiting = ledger.books(connection), desk.quarantine_size(connection)
+        finally:
+            took = time.perf_counter() - started
+            self.query_s += took
+            self._slow_at = time.monotonic() + max(SLOW_S, took / SLOW_SHARE)
+        self._slow = Slow(summary(found, self.now()), waiting, shutil.disk_usage(self.folder).free)
 
     def _begun(self, connection: Connection, now: dt.datetime) -> History:
         if self._history is None:
@@ -255,12 +270,6 @@ class Sampler:
         past = [one for one in self._readings if one is not reading]
         old = [one for one in past if (reading.at - one.at).total_seconds() >= RATE_S]
         return old[-1] if old else next(iter(past), None)
-
-    def _ask_slow(self, connection: Connection, now: dt.datetime) -> None:
-        started = time.perf_counter()
-        found = ledger.books(connection)
-        self._slow = Slow(summary(found, now), desk.quarantine_size(connection), shutil.disk_usage(self.folder).free)
-        self._slow_at = time.monotonic() + max(SLOW_S, (time.perf_counter() - started) / SLOW_SHARE)
 
 
 def derive(reading: desk.Reading, earlier: desk.Reading | None, points: tuple[Point, ...], slow: Slow, cost_s: float,

@@ -252,6 +252,12 @@ def entries_of(connection: Connection, source_id: int, limit: int, *, state: str
     return _all(connection, found.where(EntryRow.state == state) if state else found)
 
 
+def entry_counts(connection: Connection, source_id: int) -> dict[str, int]:
+    """State -> how many of the source's entries."""
+    found = select(EntryRow.state, func.count()).where(EntryRow.source_id == source_id).group_by(EntryRow.state)
+    return dict(connection.execute(found).all())
+
+
 def hosts_of(connection: Connection, source_id: int, limit: int = 20) -> list[Row]:
     """The host lanes that the source's newest entries are fetched over."""
     newest = select(EntryRow.host).where(EntryRow.source_id == source_id, EntryRow.host.is_not(None))
@@ -282,9 +288,7 @@ def find_articles(connection: Connection, wish: Wish) -> list[Row]:
         SourceRow, SourceRow.id == ArticleRow.source_id
     )
     for word in wish.words.split()[:8]:
-        text = f"%{_escaped(word)}%"
-        found = found.where(or_(ArticleRow.headline.ilike(text, escape="\\"), ArticleRow.url.ilike(text, escape="\\"),
-                                ArticleRow.id == word))  # fmt: skip
+        found = found.where(_mentions(connection, word))
     equal = {ArticleRow.source_id: wish.source_id, ArticleRow.section: wish.section, ArticleRow.language: wish.language}
     found = found.where(*(column == value for column, value in equal.items() if value))
     if wish.state:
@@ -295,6 +299,25 @@ def find_articles(connection: Connection, wish: Wish) -> list[Row]:
             or_(ArticleRow.first_seen_at < at, and_(ArticleRow.first_seen_at == at, ArticleRow.id > article_id))
         )
     return _all(connection, found.order_by(ArticleRow.first_seen_at.desc(), ArticleRow.id).limit(wish.limit))
+
+
+def _mentions(connection: Connection, word: str) -> Any:
+    """The word in the headline in any case, or in the URL where it looks like a part of one, or as the article's id.
+
+    SQLite's LIKE folds the case of ASCII only, so a word in another script is looked for in its usual spellings.
+    """
+    spellings = {word} if word.isascii() else {word, word.lower(), word.capitalize(), word.upper()}
+    texts = [f"%{_escaped(one)}%" for one in sorted(spellings)]
+    columns: list[Any] = [ArticleRow.headline]
+    if any(sign in word for sign in "/.-"):
+        columns.append(ArticleRow.url)
+    on_sqlite = connection.dialect.name == "sqlite"
+    like = [
+        column.like(text, escape="\\") if on_sqlite else column.ilike(text, escape="\\")
+        for column in columns
+        for text in texts
+    ]
+    return or_(ArticleRow.id == word, *like)
 
 
 def _escaped(word: str) -> str:
@@ -569,16 +592,15 @@ def drop_delivery(connection: Connection, delivery_id: int) -> bool:
 # Sections
 
 
-def sections(connection: Connection) -> list[Row]:
-    """(source id, source, section) with how many observations each has, and the newest one's time."""
-    found = (
-        select(StatusRow.source_id, SourceRow.name.label("source"), StatusRow.section, func.count().label("n"),
-               func.max(StatusRow.at).label("last_at"))
-        .join(SourceRow, SourceRow.id == StatusRow.source_id)
-        .group_by(StatusRow.source_id, SourceRow.name, StatusRow.section)
-        .order_by(SourceRow.name, StatusRow.section)
-    )  # fmt: skip
-    return _all(connection, found)
+def sections(connection: Connection, limit: int, skip: int = 0) -> list[Row]:
+    """(source id, source, section) with how many observations each has and the newest one's time, by source and section."""
+    counted = (
+        select(StatusRow.source_id, StatusRow.section, func.count().label("n"), func.max(StatusRow.at).label("last_at"))
+        .group_by(StatusRow.source_id, StatusRow.section)
+        .subquery()
+    )
+    found = select(counted, SourceRow.name.label("source")).join(SourceRow, SourceRow.id == counted.c.source_id)
+    return _all(connection, found.order_by(SourceRow.name, counted.c.section).limit(limit).offset(skip))
 
 
 def observations(connection: Connection, source_id: int, section: str, limit: int) -> list[Row]:

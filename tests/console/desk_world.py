@@ -207,14 +207,14 @@ class Site:
 def served(store: Store, folder: Path) -> Iterator[Site]:
     """The whole web application on a free port."""
     desk = Desk(settings.load({"BRIEFWIRE_DATA": str(folder)}), store)
-    config = uvicorn.Config(app.application(desk), host="127.0.0.1", port=0, log_level="critical", ws="none")
-    server, socket = uvicorn.Server(config), config.bind_socket()
+    config = uvicorn.Config(app.application(desk), log_level="critical", ws="none")
+    server, socket = uvicorn.Server(config), app.listen("127.0.0.1", 0)
     thread = threading.Thread(target=server.run, args=([socket],))
     thread.start()
     site = Site(desk, f"http://127.0.0.1:{socket.getsockname()[1]}")
     try:
         until = time.monotonic() + 20
-        while not server.started and time.monotonic() < until:
+        while not (server.started and desk.figures(0.5).books) and time.monotonic() < until:
             time.sleep(0.01)
         yield site
     finally:

@@ -150,6 +150,16 @@ class Ticker:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._wanted.wait(), IDLE_S - TICK_S)
 
+    async def run_slow(self) -> None:
+        """Asks for the costly figures when they are due, until cancelled."""
+        while True:
+            if self.desk.sampler.slow_due():
+                try:
+                    await asyncio.to_thread(self.desk.sampler.ask_slow)
+                except Exception as error:
+                    log.warning("the books were not checked: %s", error)
+            await asyncio.sleep(1.0)
+
     async def stream(self, seconds: float = STREAM_S) -> AsyncIterator[bytes]:
         """Messages as server-sent events: one at once, then one a tick."""
         loop = asyncio.get_running_loop()

@@ -20,6 +20,7 @@ from shared.store import desk as rows
 from shared.store import intake, lanes, partners
 
 HOUR = dt.timedelta(hours=1)
+SECTIONS = 18
 READINGS = 60
 """Newest observations of a section that its page shows and that flips and streaks are worked out from."""
 
@@ -49,7 +50,7 @@ def source(call: Call) -> Response:
             raise guard.not_found("such source")
         entries = rows.entries_of(connection, row["id"], 40)
         hosts = rows.hosts_of(connection, row["id"])
-        counts = intake.count_states(connection).get(row["id"], {})
+        counts = rows.entry_counts(connection, row["id"])
     return call.page("source.html", source=_fresh(row, call.desk.now()), entries=entries, hosts=hosts, counts=counts)
 
 
@@ -115,23 +116,38 @@ def quarantine(call: Call) -> Response:
 def sections(call: Call) -> Response:
     """How the status of each section went: its readings, flips and streaks."""
     with call.desk.store.read() as connection:
-        found = rows.sections(connection)[:60]
-        seen = {
-            (s["source_id"], s["section"]): rows.observations(connection, s["source_id"], s["section"], READINGS)
-            for s in found
-        }
-    shown = [row | {"series": _series(row["section"], seen[row["source_id"], row["section"]])} for row in found]
-    return call.page("sections.html", sections=shown, readings=READINGS)
+        found = rows.sections(connection, SECTIONS + 1, call.number("after") or 0)
+        more, found = len(found) > SECTIONS, found[:SECTIONS]
+        keys = [(row["source_id"], row["section"]) for row in found]
+        seen = {key: rows.observations(connection, *key, READINGS) for key in keys}
+    series = {key: _series(key[1], observed) for key, observed in seen.items()}
+    shown = [row | {"series": one, "strip": strip(one)} for row, one in zip(found, series.values(), strict=True)]
+    return call.page(
+        "sections.html",
+        sections=shown,
+        readings=READINGS,
+        after=(call.number("after") or 0) + SECTIONS if more else None,
+    )
 
 
 def _series(section: str, observed: list[Row]) -> status.Series:
     return status.series(status.Observation(section, row["at"], row["article_id"], row["value"]) for row in observed)
 
 
+def strip(series: status.Series) -> dict[str, str]:
+    """Trend -> an SVG path with a mark for each reading: above the middle, in it, or below; eight units a reading."""
+    heights = {"improved": "2v18", "unchanged": "20v6", "worsened": "26v18"}
+    paths = dict.fromkeys(heights, "")
+    for place, reading in enumerate(series.readings):
+        paths[reading.value] += f"M{place * 8 + 3} {heights[reading.value]}"
+    return {trend: path for trend, path in paths.items() if path}
+
+
 def ledger(call: Call) -> Response:
-    """The two books, as of their last check."""
-    numbers = call.desk.sampler.check_books() if call.query("check") else call.desk.figures()
-    return call.page("ledger.html", numbers=numbers, books=numbers.books)
+    """The two books, as of their last check; a wish for a new one is met within seconds."""
+    if call.query("check"):
+        call.desk.sampler.want_slow()
+    return call.page("ledger.html", books=call.desk.figures().books, asked=bool(call.query("check")))
 
 
 def audit(call: Call) -> Response:
