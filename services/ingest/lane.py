@@ -87,6 +87,8 @@ def settle(work: Work, lane: Row, entry: Row, got: Got | Failure) -> dt.datetime
     """Commits what a fetch came to. Returns until when the whole lane must wait, None where it may go on."""
     if not claims.renew(work.connection, LaneRow, lane, work.now, claims.LEASE_S + CALL_S):
         return work.now  # the lease went to somebody else, who will see this entry still due
+    if not isinstance(got, fetch.Page | Shelved) and intake.changed_since(work.connection, entry):
+        return None  # an answer about an older text; the entry is due again
     match got:
         case fetch.Page():
             _keep(work, entry, got, None)
@@ -127,7 +129,7 @@ def _keep(work: Work, entry: Row, page: fetch.Page, place: str | None) -> None:
         last_modified=page.last_modified,
         place=place,
     )
-    intake.keep_page(work.connection, entry["id"], kept)
+    intake.keep_page(work.connection, entry["id"], kept, seen=entry["item_hash"])
     work.ring("page.fetched", [entry["id"]])
 
 

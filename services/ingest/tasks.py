@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
-from typing import Any
 
 from sqlalchemy import Connection
 
@@ -55,8 +54,14 @@ def extract_pages(ids: list[int]) -> None:
     with holding(EntryRow, rows):
         results = _results(rows)
         with begin() as work:
-            for row, result in zip(rows, results, strict=True):
+            for row, result in sorted(zip(rows, results, strict=True), key=_article):
                 _settle_page(work, row, result)
+
+
+def _article(settled: tuple[Row, Result]) -> str:
+    """Articles are locked in the order of their ids, here as in enrichment: PostgreSQL would find a deadlock otherwise."""
+    result = settled[1]
+    return "" if isinstance(result, Failure) else result[0].article.id
 
 
 def _results(rows: list[Row]) -> list[Result]:
@@ -90,20 +95,12 @@ def _extract(row: Row, page: Row, source: Row) -> Extracted | Failure:
 
 
 def _settle_page(work: queue.Work, row: Row, result: Result) -> None:
-    if isinstance(result, Failure):
-        state = (
-            "quarantined" if row["state"] == "waiting" else row["state"]
-        )  # a known article keeps its place in the book
-        done: dict[str, Any] = {
-            "state": state,
-            "reason": result.reason,
-            "detail": result.detail[:500],
-            "step": None,
-            "due_at": None,
-        }
-        claims.settle(work.connection, EntryRow, row, **done)
-        return
     if not claims.settle(work.connection, EntryRow, row):
+        return
+    if isinstance(result, Failure):
+        # A known article keeps its place in the book.
+        state = "quarantined" if row["state"] == "waiting" else row["state"]
+        intake.finish_entry(work.connection, row["id"], state, reason=result.reason, detail=result.detail)
         return
     found, compared = result
     stored = storing.store(work.connection, row, found, compared, row["page_id"], work.now)

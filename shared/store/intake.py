@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, case, func, insert, select, update
 
 from shared import pages as shelf
 from shared import records
@@ -16,6 +16,9 @@ from shared.errors import OperatorError
 from shared.models import EntryRow, PageRow, RobotsRow, Row, SourceRow
 from shared.store import claims, lanes
 from shared.store.rows import insert_ignore, upsert
+
+CHANGED = "changed"
+"""The reason of an entry whose page is to be fetched once more as soon as what we have of it is through."""
 
 
 class NewEntry(msgspec.Struct, frozen=True):
@@ -136,8 +139,12 @@ def push_entry(
     return entry_id, True
 
 
-def keep_page(connection: Connection, entry_id: int, page: NewPage) -> int:
-    """Keeps the bytes, and has the entry wait for extraction. Returns the page's id."""
+def keep_page(connection: Connection, entry_id: int, page: NewPage, *, seen: str | None = None) -> int:
+    """Keeps the bytes, and has the entry wait for extraction; whoever extracts older bytes of it loses the claim.
+
+    `seen` is the hash of the feed's item for which the page was fetched: where the item is another by now, the page will be
+    fetched again afterwards. Returns the page's id.
+    """
     values = {
         "entry_id": entry_id, "requested_url": page.requested_url, "final_url": page.final_url, "status": page.status,
         "content_type": page.content_type, "sha256": hashlib.sha256(page.body).hexdigest(), "size": len(page.body),
@@ -146,9 +153,16 @@ def keep_page(connection: Connection, entry_id: int, page: NewPage) -> int:
     page_id = int(connection.execute(insert(PageRow).values(values).returning(PageRow.id)).scalar_one())
     connection.execute(update(EntryRow).where(EntryRow.id == entry_id).values(
         step="extract", due_at=page.fetched_at, page_id=page_id, failures=0, gone_seen=0, etag=page.etag,
-        last_modified=page.last_modified, attempts=0,
+        last_modified=page.last_modified, attempts=0, lease_epoch=EntryRow.lease_epoch + 1, lease_owner=None, lease_until=None,
+        reason=case((EntryRow.item_hash != seen, CHANGED), else_=None) if seen else None,
     ))  # fmt: skip
     return page_id
+
+
+def changed_since(connection: Connection, entry: Row) -> bool:
+    """Whether the feed names another text by now than when this entry was read. Locks the entry."""
+    found = select(EntryRow.item_hash).where(EntryRow.id == entry["id"]).with_for_update()
+    return bool(connection.execute(found).scalar_one() != entry["item_hash"])
 
 
 def next_to_fetch(connection: Connection, host: str, now: dt.datetime, limit: int) -> list[Row]:
@@ -172,7 +186,11 @@ def put_off(
 
 def finish_entry(connection: Connection, entry_id: int, state: str, *, reason: str | None = None, detail: str | None = None,
                  article_id: str | None = None, revisit_at: dt.datetime | None = None) -> None:  # fmt: skip
-    """The entry has its place in the book; with `revisit_at` its page is looked at again then."""
+    """The entry has its place in the book; with `revisit_at` its page is looked at again then, or at once where it changed."""
+    found = select(EntryRow.host, EntryRow.reason, EntryRow.due_at).where(EntryRow.id == entry_id).with_for_update()
+    before = connection.execute(found).one()
+    if before.reason == CHANGED:
+        revisit_at = before.due_at
     values: dict[str, Any] = {
         "state": state, "reason": reason, "detail": detail[:500] if detail else None, "lease_owner": None,
         "lease_until": None, "attempts": 0, "step": "fetch" if revisit_at else None, "due_at": revisit_at, "gone_seen": 0,
@@ -180,10 +198,8 @@ def finish_entry(connection: Connection, entry_id: int, state: str, *, reason: s
     if article_id is not None:
         values["article_id"] = article_id
     connection.execute(update(EntryRow).where(EntryRow.id == entry_id).values(values))
-    if revisit_at is not None:
-        host = connection.execute(select(EntryRow.host).where(EntryRow.id == entry_id)).scalar()
-        if host:
-            lanes.wake(connection, "host", [lanes.host_lane(host)], revisit_at)
+    if revisit_at is not None and before.host:
+        lanes.wake(connection, "host", [lanes.host_lane(before.host)], revisit_at)
 
 
 def due_pages(connection: Connection, now: dt.datetime, limit: int) -> list[Row]:
@@ -272,6 +288,7 @@ def _look_again(connection: Connection, source_id: int, row: Row, now: dt.dateti
         "item_hash": row["item_hash"],
         "url": row["url"],
         "host": row["host"],
+        "reason": case((EntryRow.step == "extract", CHANGED), else_=EntryRow.reason),
     }
     found = (EntryRow.source_id == source_id, EntryRow.key_hash == row["key_hash"])
     connection.execute(update(EntryRow).where(*found).values(changes))
