@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from sqlalchemy import case
+
 from services.enrich import enriching, sections
 from shared import queue
 from shared.models import ArticleRow, Row
@@ -30,7 +32,8 @@ def _enrich(rows: list[Row]) -> None:
         for row in rows:
             failure = results[row["id"]]
             if isinstance(failure, Failure):
-                claims.settle(work.connection, ArticleRow, row, due_at=None, reason=failure.reason)
+                revised = case((ArticleRow.revision > row["revision"], work.now), else_=None)
+                claims.settle(work.connection, ArticleRow, row, due_at=revised, reason=failure.reason)
         enriching.settle(work, [row for row in rows if row["id"] in good], good)
 
 
