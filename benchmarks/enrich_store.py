@@ -74,16 +74,16 @@ def ranking(store: Store, one: Story, search: Search = WIDE) -> list[tuple[str, 
     return [(other.article_id, _chance(judgement)) for other, judgement in ranked]
 
 
-def look_up(store: Store, one: Story, search: Search = neighbours.USUAL) -> float:
-    """Seconds that finding and judging the neighbours of an indexed article takes."""
+def look_up(store: Store, one: Story, search: Search = neighbours.USUAL) -> tuple[float, float]:
+    """Wall and CPU seconds that finding the candidates of an indexed article takes."""
     ready = prepared(one)
     with store.read() as connection:
         known = similar.known(connection, [one.key])[0]
-        seen = {known.doc: neighbours.Read(one.key, known.day, similarity.from_bytes(known.profile))}
-        began = time.perf_counter()
+        own = neighbours.Read(one.key, known.day, similarity.from_bytes(known.profile))
+        wall, cpu = time.perf_counter(), time.thread_time()
         counts = neighbours.frequencies(connection, [ready])
-        neighbours.candidates(connection, seen[known.doc], counts, search)
-        return time.perf_counter() - began
+        neighbours.candidates(connection, own, counts, search)
+        return time.perf_counter() - wall, time.thread_time() - cpu
 
 
 class Clusters:

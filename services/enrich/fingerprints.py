@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -67,9 +68,18 @@ def bottom(text_or_hashes: str | Hashes, k: int = 32) -> tuple[int, ...]:
     return tuple(hashes[:k].tolist())
 
 
+def common(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """Where the values that stand in both of two ascending arrays are in each of them."""
+    if not len(a) or not len(b):
+        return np.empty(0, dtype=np.intp), np.empty(0, dtype=np.intp)
+    spots = np.minimum(np.searchsorted(a, b), len(a) - 1)
+    there = np.flatnonzero(a[spots] == b)
+    return spots[there], there
+
+
 def shared(a: Hashes, b: Hashes) -> int:
     """How many shingles stand in both."""
-    return int(np.intersect1d(a, b, assume_unique=True).size)
+    return len(common(a, b)[0])
 
 
 def containment(a: Hashes, b: Hashes) -> float:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import functools
 import re
+import unicodedata
+from collections import Counter
 from typing import Any, NamedTuple
 
 from shared.text import fold
@@ -67,8 +69,25 @@ def _weigh(code: str, score: float, stated: str | None, choices: int) -> Languag
 
 
 def _letters(text: str) -> str:
-    """Only the words, in lower case, a space around each: digits, marks and capitals only mislead."""
-    return f" {' '.join(_WORD.findall(fold(text).lower()))} "
+    """Only the words, in lower case, a space around each: digits, marks and capitals only mislead.
+
+    Of a text in two scripts the words of the main one: a quotation in the other must not outvote it.
+    """
+    found = _WORD.findall(fold(text).lower())
+    scripts = [_script(word[0]) for word in found]
+    if len(set(scripts)) > 1:
+        letters = Counter[str]()
+        for word, script in zip(found, scripts, strict=True):
+            letters[script] += len(word)
+        main = max(sorted(letters), key=letters.__getitem__)
+        found = [word for word, script in zip(found, scripts, strict=True) if script == main]
+    return f" {' '.join(found)} "
+
+
+@functools.lru_cache(maxsize=4096)
+def _script(letter: str) -> str:
+    """LATIN, CYRILLIC, GREEK ... as Unicode names the letter."""
+    return unicodedata.name(letter, "?").split(" ", 1)[0]
 
 
 def _by_hint(stated: str | None, why: str) -> Language:

@@ -38,6 +38,8 @@ WORD, NAME, PAIR, NUMBER = 0, 1, 2, 3
 _LEAD, _LEAD_WORDS = 2.0, 40.0
 """A word at the very beginning counts 1 + _LEAD times; the extra falls off over about _LEAD_WORDS words."""
 _FACTOR = {WORD: 1.0, NAME: 1.5, PAIR: 1.5, NUMBER: 1.5}
+_LOOKED_AT = 40
+"""Shared terms, heaviest first, that reasons are chosen from."""
 _PAIR_SHARE = 0.7
 """A pair of names counts this much of what its words count, on top of them."""
 _SCALE = 65535
@@ -108,6 +110,8 @@ class Limits(msgspec.Struct, frozen=True):
     least: float = 0.12
     """No chance counts below this cosine."""
     related: float = 0.16
+    copies: float = 0.3
+    """No text below this cosine is a copy, so its wording need not be compared."""
     crowd: int = 5
     """How many nearest neighbours tell how dense the field is, each taken as at least `empty`."""
     empty: float = 0.2
@@ -132,7 +136,7 @@ class Copying(msgspec.Struct, frozen=True):
     """From this share on nobody edited the text: then the numbers must be the same, all but `strict` of them."""
     strict: float = 0.75
     loose: float = 0.25
-    chance: float = 0.5
+    chance: float = 0.45
 
 
 class Wording(NamedTuple):
@@ -255,11 +259,11 @@ def copy_measures(seen: Wording, cosine: float) -> tuple[float, float, float, fl
 def reasons(own: Profile, other: Profile, printed: Mapping[int, str], most: int = 8) -> tuple[str, ...]:
     """What both share, for a person: names, then numbers, then the terms that weigh most."""
     mine, theirs = np.frombuffer(own.terms, "<u4"), np.frombuffer(other.terms, "<u4")
-    shared, at, there = np.intersect1d(mine, theirs, assume_unique=False, return_indices=True)
+    at, there = fingerprints.common(mine, theirs)
     value = np.frombuffer(own.weights, "<u2")[at].astype(np.int64) * np.frombuffer(other.weights, "<u2")[there]
-    kinds = np.frombuffer(own.kinds, "u1")[at]
-    order = np.lexsort((shared, -value))
-    ranked = [(int(kinds[i]), printed[int(shared[i])]) for i in order if int(shared[i]) in printed]
+    order = at[np.lexsort((mine[at], -value))][:_LOOKED_AT]
+    kinds = np.frombuffer(own.kinds, "u1")[order].tolist()
+    ranked = [(kind, printed[term]) for kind, term in zip(kinds, mine[order].tolist(), strict=True) if term in printed]
     names = _longest([term for kind, term in ranked if kind in (NAME, PAIR)])[:4]
     numbers = [term for kind, term in ranked if kind == NUMBER][:2]
     plain = [term for kind, term in ranked if kind == WORD]
@@ -363,8 +367,7 @@ def _judgement(own: Profile, other: Profile, seen: Measures, printed: Mapping[in
     chance = story_chance(seen, _story())
     if seen.cosine < limits.least:
         return Judgement(None, chance, seen.cosine, ())
-    shared = wording(own, other)
-    if is_copy(shared, seen.cosine):
+    if seen.cosine >= limits.copies and is_copy(shared := wording(own, other), seen.cosine):
         said = (f"{shared.contained:.0%} of the wording", *reasons(own, other, printed))
         return Judgement("duplicate", shared.contained, seen.cosine, said)
     if chance >= limits.same_story:
@@ -394,7 +397,7 @@ def _agreement(a: Profile, b: Profile, kind: int) -> tuple[float, int]:
     """The share of the smaller side's terms of a kind that stand in the other (1 where it has none), and their number."""
     mine, theirs = _of_kind(a, kind), _of_kind(b, kind)
     fewer = min(len(mine), len(theirs))
-    return (len(np.intersect1d(mine, theirs, assume_unique=True)) / fewer if fewer else 1.0), fewer
+    return (len(fingerprints.common(mine, theirs)[0]) / fewer if fewer else 1.0), fewer
 
 
 def _of_kind(profile: Profile, kind: int) -> npt.NDArray[np.uint32]:
