@@ -6,15 +6,17 @@ import datetime as dt
 import functools
 import getpass
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from sqlalchemy import Connection
 from sqlalchemy.engine import make_url
 
+from services.console.actions import ACTIONS, Done, perform
 from shared import clock, http, migrations, settings
 from shared.errors import OperatorError
+from shared.queue import Work
 from shared.store import engine, installation
 
 
@@ -63,6 +65,22 @@ class Opening:
             now = clock.now()
             yield connection, now
             installation.audit(connection, who(), action, target, reason, now)
+
+    def perform(
+        self, action: str, target: object, *, reason: str = "", fields: Mapping[str, str] | None = None
+    ) -> Done:
+        """Carries out one action of `services.console.actions`, as the desk would; the feeder rings for what follows from it.
+
+        OperatorError: there is no such target, a reason or a field is missing, or its state does not allow it.
+        """
+        with self.store(create=False).write() as connection:
+            work = Work(connection, clock.now())
+            done = perform(
+                ACTIONS[action], work, who(), str(target), reason=reason, fields=fields, folder=self.settings.folder,
+                randomness=os.urandom(32),
+            )  # fmt: skip
+            work.finish()
+        return done
 
     def door(self, allow_hosts: Sequence[str] = ()) -> http.Door:
         """The guarded door out, as the workers have it; `allow_hosts` are let through besides those of the settings."""

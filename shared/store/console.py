@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any
 
-from sqlalchemy import Connection, exists, func, or_, select, update
+from sqlalchemy import Connection, func, or_, select, update
 from sqlalchemy.orm import aliased
 
 from shared.errors import OperatorError
@@ -259,74 +259,21 @@ def _held_back(kind: str, key: object, owner: str, what: str | None, reason: str
     return {"key": f"{kind}:{key}", "of": owner, "what": what, "reason": reason, "detail": detail, "at": at}
 
 
-def retry(connection: Connection, key: str, now: dt.datetime) -> str:
-    """Sends one quarantined piece on its way again; says what happens to it. OperatorError where there is no such piece."""
+def is_quarantined(connection: Connection, key: str) -> bool:
+    """Whether "entry:7" or "delivery:12" is in quarantine now."""
     kind, _, name = key.partition(":")
-    if kind == "entry" and name.isdecimal():
-        return _retry_entry(connection, int(name), now)
-    if kind == "delivery" and name.isdecimal():
-        return _retry_delivery(connection, int(name), now)
-    if kind == "article":
-        stuck = (ArticleRow.id == name, ArticleRow.due_at.is_(None), ArticleRow.enriched_revision < ArticleRow.revision)
-        if connection.execute(update(ArticleRow).where(*stuck).values(due_at=now, attempts=0, reason=None)).rowcount:
-            return "waits for enrichment again"
-    raise _no_such(key)
+    table: Any = {"entry": EntryRow, "delivery": DeliveryRow}[kind]
+    where = (table.id == int(name), table.state == "quarantined") if name.isdecimal() else (table.id.is_(None),)
+    return connection.execute(select(table.id).where(*where)).first() is not None
 
 
-def _retry_entry(connection: Connection, entry_id: int, now: dt.datetime) -> str:
-    """From the bytes where they are kept, else from the site."""
-    held = (EntryRow.id == entry_id, EntryRow.state == "quarantined")
-    row = connection.execute(select(EntryRow.host, EntryRow.page_id).where(*held)).first()
-    if row is None or (row.page_id is None and row.host is None):
-        raise _no_such(f"entry:{entry_id}")
-    step = "extract" if row.page_id is not None else "fetch"
-    values = {
-        "state": "waiting",
-        "step": step,
-        "due_at": now,
-        "attempts": 0,
-        "failures": 0,
-        "reason": None,
-        "detail": None,
-    }
-    connection.execute(update(EntryRow).where(EntryRow.id == entry_id).values(values))
-    if step == "fetch":
-        lanes.wake(connection, "host", [lanes.host_lane(row.host)], now)
-    return "is extracted again" if step == "extract" else "is fetched again"
-
-
-def _retry_delivery(connection: Connection, delivery_id: int, now: dt.datetime) -> str:
-    """Order holds: one that a later delivery of its article has overtaken is superseded, not sent."""
-    held = (DeliveryRow.id == delivery_id, DeliveryRow.state == "quarantined")
-    row = connection.execute(select(*DeliveryRow.__table__.columns).where(*held)).mappings().first()
-    if row is None:
-        raise _no_such(f"delivery:{delivery_id}")
-    later = exists().where(DeliveryRow.endpoint_id == row["endpoint_id"], DeliveryRow.article_id == row["article_id"],
-                           DeliveryRow.state == "delivered", DeliveryRow.position > row["position"])  # fmt: skip
-    overtaken = connection.execute(select(later)).scalar_one()
-    values = {"state": "superseded", "due_at": None} if overtaken else {"state": "due", "due_at": now, "attempts": 0}
-    connection.execute(update(DeliveryRow).where(DeliveryRow.id == delivery_id).values(values))
-    if overtaken:
-        return "is superseded: a later event of its article was delivered"
-    lanes.wake(connection, "endpoint", [lanes.endpoint_lane(row["endpoint_id"])], now)
-    return "is delivered again"
-
-
-def drop(connection: Connection, key: str) -> None:
-    """Gives a quarantined piece up: an entry counts as gone, a delivery as superseded. OperatorError where there is none."""
-    kind, _, name = key.partition(":")
-    done: Any = None
-    if kind == "entry" and name.isdecimal():
-        held = (EntryRow.id == int(name), EntryRow.state == "quarantined")
-        done = update(EntryRow).where(*held).values(state="gone", step=None, due_at=None, reason="dropped")
-    elif kind == "delivery" and name.isdecimal():
-        delivery = (DeliveryRow.id == int(name), DeliveryRow.state == "quarantined")
-        done = update(DeliveryRow).where(*delivery).values(state="superseded", due_at=None, reason="dropped")
-    if done is None or not connection.execute(done).rowcount:
-        raise _no_such(key)
-
-
-def _no_such(key: str) -> OperatorError:
-    return OperatorError(
-        f"Nothing in quarantine is called {key}.", "`briefwire quarantine list` shows what there is.", code=1
+def retry_article(connection: Connection, article_id: str, now: dt.datetime) -> None:
+    """An article that enrichment could not pass on waits for it again; OperatorError where none stands still under this id."""
+    stuck = (
+        ArticleRow.id == article_id,
+        ArticleRow.due_at.is_(None),
+        ArticleRow.enriched_revision < ArticleRow.revision,
     )
+    if not connection.execute(update(ArticleRow).where(*stuck).values(due_at=now, attempts=0, reason=None)).rowcount:
+        raise OperatorError(f"Nothing in quarantine is called article:{article_id}.",
+                            "`briefwire quarantine list` shows what there is.", code=1)  # fmt: skip

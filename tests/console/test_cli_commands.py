@@ -94,7 +94,7 @@ def test_a_source_is_paused_resumed_polled_and_removed(run: Run, data: Path) -> 
     follow(run)
     assert run("source", "pause", "news").code == 0
     assert listed(run, "source", "list")[0]["state"] == "paused"
-    assert run("source", "poll", "news").code == 4
+    assert "it is paused" in run("source", "poll", "news").err
     assert run("source", "resume", "news").code == 0
     assert run("source", "poll", "news").code == 0
     assert run("source", "remove", "news").code == 0
@@ -102,7 +102,7 @@ def test_a_source_is_paused_resumed_polled_and_removed(run: Run, data: Path) -> 
     follow(run)  # the name is free again
     gone = run("source", "pause", "other")
     assert (gone.code, "There is no source named other." in gone.err) == (2, True)
-    actions = [line["action"].removeprefix("source.") for line in listed(run, "audit")]
+    actions = [line["action"].removesuffix("-source") for line in listed(run, "audit")]
     assert actions == ["add", "remove", "poll", "resume", "pause", "add"]
     assert all(line["who"] for line in listed(run, "audit"))
 
@@ -312,6 +312,54 @@ def test_a_quarantined_delivery_is_retried_or_dropped_and_the_books_follow(run: 
     assert (said.code, "Nothing in quarantine is called delivery:1." in said.err) == (1, True)
 
 
+def test_a_delivered_one_is_not_sent_again_by_mistake(run: Run, delivered: Path) -> None:
+    store = store_of(delivered)
+    with store.write() as connection:
+        connection.exec_driver_sql("UPDATE delivery SET state = 'delivered'")
+    store.close()
+    assert run("quarantine", "retry", "delivery:1").code == 1
+
+
+def test_an_article_that_stands_still_is_enriched_again(run: Run, delivered: Path) -> None:
+    store = store_of(delivered)
+    with store.write() as connection:
+        articles.set_article(connection, record().id, enriched_revision=0, reason="crashed")
+    store.close()
+    keys = {one["key"]: one["reason"] for one in listed(run, "quarantine", "list")}
+    assert keys[f"article:{record().id}"] == "crashed"
+    assert "stands still: crashed" in run("trace", URL).out
+    assert run("quarantine", "retry", f"article:{record().id}").code == 0
+    assert listed(run, "ledger")["settled"] is False
+    assert run("quarantine", "retry", f"article:{record().id}").code == 1
+
+
+def test_the_desk_s_hand(run: Run, delivered: Path) -> None:
+    assert run("article", "hold", URL).code == 2  # a reason is needed
+    assert "is held" in run("article", "hold", URL, "--reason", "being checked").out
+    assert listed(run, "article", "show", URL)["state"]["held"] is True
+    assert "is released" in run("article", "release", URL).out
+    assert "goes out at 2090-01-01 12:00 UTC" in run("article", "embargo", URL, "--until", "2090-01-01 12:00").out
+    assert run("article", "embargo", URL, "--until", "tomorrow").code == 2
+    assert run("article", "withdraw", URL, "--reason", "a court order").code == 0
+    assert run("article", "withdraw", URL, "--reason", "again").code == 2
+    assert listed(run, "article", "list", "--state", "withdrawn")[0]["id"] == record().id
+    assert [line["action"] for line in listed(run, "audit")][:4] == [
+        "withdraw-article", "embargo-article", "release-article", "hold-article",
+    ]  # fmt: skip
+    assert listed(run, "trace", URL)["way"][-2]["what"].startswith("number 2: article.withdrawn")
+
+
+def test_a_secret_is_rotated_and_a_range_replayed(run: Run, delivered: Path) -> None:
+    before = listed(run, "partner", "list")[0]
+    new = listed(run, "partner", "rotate-secret", "desk", "--reason", "yearly")[0]["secret"]
+    with store_of(delivered).read() as connection:
+        kept = vault.unseal(delivered, partners.of_partner(connection, "desk")[0]["secrets"])
+    assert (kept[0], len(kept)) == (new, 2)
+    assert (before["delivered"], before["quarantined"]) == (0, 1)
+    assert run("partner", "replay", "desk", "--from", "2", "--to", "1").code == 2
+    assert run("partner", "replay", "desk", "--from", "1", "--to", "1").code == 0
+
+
 def test_a_delivery_that_was_overtaken_is_not_sent_again(run: Run, delivered: Path) -> None:
     store = store_of(delivered)
     with store.write() as connection:
@@ -321,7 +369,7 @@ def test_a_delivery_that_was_overtaken_is_not_sent_again(run: Run, delivered: Pa
         row = partners.sendable(connection, 1, clock.now(), 10)[0]
         partners.record(connection, 1, [partners.Tried(row, "delivered", NOW, 1, status=200)])
     store.close()
-    assert "is superseded" in run("quarantine", "retry", "delivery:1").out
+    assert "superseded" in run("quarantine", "retry", "delivery:1").out
     line = listed(run, "ledger")["delivery"][0]
     assert (line["superseded"], line["delivered"], line["balanced"]) == (1, 1, True)
 
@@ -334,13 +382,15 @@ def test_a_quarantined_entry_is_extracted_again_from_its_bytes_or_given_up(run: 
         store.close()
 
     quarantine()
-    assert run("quarantine", "retry", "entry:1").out == "entry:1 is extracted again.\n"
+    assert run("quarantine", "retry", "entry:1").out == "entry:1: The entry is tried again now.\n"
     assert listed(run, "ledger")["intake"][0]["waiting"] == 1
     quarantine()
-    assert run("quarantine", "drop", "entry:1").code == 0
+    assert run("quarantine", "drop", "entry:1").code == 2  # a reason is needed
+    assert run("quarantine", "drop", "entry:1", "--reason", "an advertisement").code == 0
     line = listed(run, "ledger")["intake"][0]
     assert (line["gone"], line["balanced"]) == (1, True)
-    assert run("quarantine", "drop", "entry:1", "entry:99", "x").code == 1
+    for key, code in (("entry:1", 1), ("entry:99", 1), ("entry:x", 1), ("letter:1", 2), ("x", 2)):
+        assert run("quarantine", "drop", key, "--reason", "again").code == code
 
 
 # The command line itself

@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from services.console import articles, show, ways
-from services.console.commands.options import Json
+from services.console.commands.options import Json, Reason
+from services.console.opening import Opening
 from shared.store import console
 
 app = typer.Typer(name="article", help="What came in, and each article's way out.", no_args_is_help=True)
@@ -90,3 +91,61 @@ def print_way(steps: list[ways.Step]) -> None:
     """An article's way as a table."""
     rows = [(step.at, step.stage, step.what if step.ok else f"{step.what} (!)") for step in steps]
     show.print_table(("at", "stage", "what"), rows, title="Its way")
+
+
+Wanted = Annotated[str, typer.Argument(metavar="ID|URL", help="An id, the beginning of one, or the article's address.")]
+
+
+@app.command()
+def withdraw(context: typer.Context, wanted: Wanted, reason: Reason) -> None:
+    """Withdraw an article: whoever has it is told first of all.
+
+    \b
+    briefwire article withdraw art_1c2f --reason "a court order"
+    """
+    show.say(_do(context.obj, "withdraw-article", wanted, reason))
+
+
+@app.command()
+def hold(context: typer.Context, wanted: Wanted, reason: Reason) -> None:
+    """Hold an article back until somebody releases it.
+
+    \b
+    briefwire article hold art_1c2f --reason "being checked"
+    """
+    show.say(_do(context.obj, "hold-article", wanted, reason))
+
+
+@app.command()
+def release(
+    context: typer.Context,
+    wanted: Wanted,
+    reason: Reason = "",
+) -> None:
+    """Let a held or embargoed article go out.
+
+    \b
+    briefwire article release art_1c2f
+    """
+    show.say(_do(context.obj, "release-article", wanted, reason))
+
+
+@app.command()
+def embargo(
+    context: typer.Context,
+    wanted: Wanted,
+    until: Annotated[str, typer.Option("--until", metavar="TIME", help="As 2030-12-31 18:00, in UTC.")],
+    reason: Reason = "",
+) -> None:
+    """Keep an article back until an instant; then it goes by itself.
+
+    \b
+    briefwire article embargo art_1c2f --until "2030-12-31 18:00"
+    """
+    show.say(_do(context.obj, "embargo-article", wanted, reason, {"until": until}))
+
+
+def _do(opening: Opening, action: str, wanted: str, reason: str, fields: dict[str, str] | None = None) -> str:
+    with opening.read() as connection:
+        article_id = ways.find(connection, wanted)
+    return opening.perform(action, article_id, reason=reason, fields=fields).said

@@ -11,3 +11,5 @@ AllowHost = Annotated[
     list[str] | None,
     typer.Option("--allow-host", metavar="HOST:PORT", help="An internal host that may be spoken to; may be repeated."),
 ]
+
+Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why, for the audit.")]

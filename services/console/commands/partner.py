@@ -7,14 +7,14 @@ from typing import Annotated, Any
 
 import typer
 
-from services.console import endpoints, show
-from services.console.commands.options import Json
+from services.console import actions, endpoints, show
+from services.console.commands.options import Json, Reason
 from services.console.opening import Opening
 from services.publish import deliver, render
 from services.publish.policy import Outcome
 from shared import clock, vault
 from shared.errors import OperatorError
-from shared.store import console, lanes, ledger, partners
+from shared.store import console, ledger, partners
 
 app = typer.Typer(name="partner", help="Who gets it: webhooks and storage targets.", no_args_is_help=True)
 
@@ -69,7 +69,7 @@ def add(
     label = name or where.name
     opening.store(create=True)
     sealed = vault.seal(opening.settings.folder, secrets)
-    with opening.change("partner.add", label, where.url) as (connection, now):
+    with opening.change("add-partner", f"partner {label}", where.url) as (connection, now):
         _, endpoint_id = partners.add_partner(
             connection, name=label, kind=where.kind, url=where.url, format=format_, secrets=sealed, filter=filter_,
             backfill=backfill, coalesce=coalesce, relinked=relinked, concurrency=concurrency, now=now,
@@ -135,34 +135,76 @@ def _listed(row: dict[str, Any], book: ledger.DeliveryLine | None) -> dict[str, 
 @app.command()
 def pause(context: typer.Context, name: Name) -> None:
     """Stop sending to a partner; what it is owed waits for it."""
-    _set_state(context.obj, "partner.pause", name, "paused")
-    show.say(f"Paused {name}. `briefwire partner resume {name}` sends what waits.")
+    for done in _do(context.obj, "pause-partner", name):
+        show.say(f"{done.said} `briefwire partner resume {name}` sends it.")
 
 
 @app.command()
 def resume(context: typer.Context, name: Name) -> None:
     """Send to a paused or disabled partner again.
 
-    What waits goes first."""
-    _set_state(context.obj, "partner.resume", name, "active")
-    show.say(f"Resumed {name}; what waits is sent while `briefwire up` runs.")
+    What waits goes first.
+    """
+    for done in _do(context.obj, "resume-partner", name):
+        show.say(done.said)
 
 
-def _set_state(opening: Opening, action: str, name: str, state: str) -> None:
-    with opening.change(action, name) as (connection, now):
-        for row in partners.of_partner(connection, name):
-            lane = lanes.endpoint_lane(row["id"])
-            partners.set_endpoint(connection, row["id"], state=state, reason=None)
-            lanes.wake(connection, "endpoint", [lane], now)
-            lanes.pause(connection, lane, paused=state != "active")
+@app.command()
+def replay(
+    context: typer.Context,
+    name: Name,
+    first: Annotated[int, typer.Option("--from", metavar="N", min=1, help="The first position.")],
+    last: Annotated[int, typer.Option("--to", metavar="N", min=1, help="The last position.")],
+    reason: Reason = "",
+) -> None:
+    """Send a range of positions again, in order, under the same ids.
+
+    \b
+    briefwire partner replay desk --from 100 --to 180 --reason "they lost a day"
+    """
+    for done in _do(
+        context.obj, "replay-partner", name, reason=reason, fields={"first": str(first), "last": str(last)}
+    ):
+        show.say(done.said)
+
+
+@app.command("rotate-secret")
+def rotate_secret(
+    context: typer.Context,
+    name: Name,
+    reason: Reason,
+    json_: Json = False,
+) -> None:
+    """Give a partner a new secret; the one before signs along.
+
+    The new one is shown once. Until the next rotation every request carries both signatures.
+
+    \b
+    briefwire partner rotate-secret desk --reason "yearly"
+    """
+    done = _do(context.obj, "rotate-secret", name, reason=reason)
+    if json_:
+        show.as_json([{"partner": name, "secret": one.secret} for one in done])
+        return
+    for one in done:
+        show.say(f"{one.said}\n  Secret (shown once): {one.secret}")
+
+
+def _do(
+    opening: Opening, action: str, name: str, *, reason: str = "", fields: dict[str, str] | None = None
+) -> list[actions.Done]:
+    with opening.read() as connection:
+        rows = partners.of_partner(connection, name)
+    return [opening.perform(action, row["id"], reason=reason, fields=fields) for row in rows]
 
 
 @app.command()
 def remove(context: typer.Context, name: Name) -> None:
     """Stop sending to a partner for good; its log stays.
 
-    Its name becomes free."""
-    with context.obj.change("partner.remove", name) as (connection, _):
+    Its name becomes free.
+    """
+    with context.obj.change("remove-partner", f"partner {name}") as (connection, _):
         partners.of_partner(connection, name)
         console.remove_partner(connection, name)
     show.say(f"Removed {name}. The log of its deliveries stays.")

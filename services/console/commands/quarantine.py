@@ -7,7 +7,9 @@ from typing import Annotated
 import typer
 
 from services.console import show
-from services.console.commands.options import Json
+from services.console.commands.options import Json, Reason
+from services.console.opening import Opening
+from shared.errors import OperatorError
 from shared.store import console
 
 app = typer.Typer(name="quarantine", help="What failed for good and waits for a person.",
@@ -16,7 +18,6 @@ app = typer.Typer(name="quarantine", help="What failed for good and waits for a 
 Keys = Annotated[
     list[str], typer.Argument(metavar="KEY...", help="As `quarantine list` shows them: entry:7, delivery:12.")
 ]
-Reason = Annotated[str, typer.Option("--reason", help="Why, for the audit.")]
 
 
 @app.command("list")
@@ -44,24 +45,61 @@ def list_(
 
 
 @app.command()
-def retry(context: typer.Context, keys: Keys, reason: Reason = "") -> None:
+def retry(
+    context: typer.Context,
+    keys: Keys,
+    reason: Reason = "",
+) -> None:
     """Send pieces on their way again.
 
-    Pages are read from the bytes that were kept.
+    Pages are read from the bytes that were kept. A delivery that a later one of its article has overtaken is superseded.
 
     \b
     briefwire quarantine retry entry:7 delivery:12 --reason "profile corrected"
     """
+    opening: Opening = context.obj
     for key in keys:
-        with context.obj.change("quarantine.retry", key, reason) as (connection, now):
-            done = console.retry(connection, key, now)
-        show.say(f"{key} {done}.")
+        kind, target = _parts(key)
+        if kind == "article":
+            with opening.change("retry-article", f"article {target}", reason) as (connection, now):
+                console.retry_article(connection, target, now)
+            show.say(f"{key}: it waits for enrichment again.")
+        else:
+            _still_there(opening, key)
+            show.say(f"{key}: {opening.perform(f'retry-{kind}', target, reason=reason).said}")
 
 
 @app.command()
-def drop(context: typer.Context, keys: Keys, reason: Reason = "") -> None:
-    """Give pieces up. In the books an entry then counts as gone, a delivery as superseded; bytes and attempts stay."""
+def drop(context: typer.Context, keys: Keys, reason: Reason) -> None:
+    """Give pieces up; their bytes and attempts stay.
+
+    In the books an entry then counts as gone, a delivery as superseded.
+
+    \b
+    briefwire quarantine drop entry:7 --reason "an advertisement"
+    """
+    opening: Opening = context.obj
     for key in keys:
-        with context.obj.change("quarantine.drop", key, reason) as (connection, _):
-            console.drop(connection, key)
-        show.say(f"{key} is dropped.")
+        kind, target = _parts(key)
+        if kind == "article":
+            raise OperatorError(
+                "An article cannot be dropped.", f"`briefwire article withdraw {target} --reason …` withdraws it."
+            )
+        _still_there(opening, key)
+        show.say(f"{key}: {opening.perform(f'drop-{kind}', target, reason=reason).said}")
+
+
+def _parts(key: str) -> tuple[str, str]:
+    kind, _, target = key.partition(":")
+    if kind not in ("entry", "delivery", "article") or not target:
+        raise OperatorError(f"{key} is no key.", "`briefwire quarantine list` shows them: entry:7, delivery:12.")
+    return kind, target
+
+
+def _still_there(opening: Opening, key: str) -> None:
+    """The desk's actions also send again what was delivered; here only what is in quarantine is meant."""
+    with opening.read() as connection:
+        if not console.is_quarantined(connection, key):
+            raise OperatorError(
+                f"Nothing in quarantine is called {key}.", "`briefwire quarantine list` shows what there is.", code=1
+            )

@@ -60,7 +60,7 @@ def add(
     else:
         chosen = reading.offer(opening.door(allowed), url, kind, using)
     label = name or host.removeprefix("www.")
-    with opening.change("source.add", label, chosen.url) as (connection, now):
+    with opening.change("add-source", f"source {label}", chosen.url) as (connection, now):
         known = next((row["name"] for row in intake.sources(connection) if row["url"] == chosen.url), None)
         if known is not None:
             raise OperatorError(
@@ -133,48 +133,36 @@ def _listed(row: dict[str, Any], counts: dict[str, int]) -> dict[str, Any]:
 @app.command()
 def pause(context: typer.Context, name: Name) -> None:
     """Stop polling a source; nothing is forgotten."""
-    _set_state(context.obj, "source.pause", name, state="paused")
-    show.say(f"Paused {name}. `briefwire source resume {name}` polls it again.")
+    show.say(f"{_do(context.obj, 'pause-source', name)} `briefwire source resume {name}` polls it again.")
 
 
 @app.command()
 def resume(context: typer.Context, name: Name) -> None:
     """Poll a paused or stopped source again, at once."""
-    _set_state(context.obj, "source.resume", name, state="active", due_at=clock.now(), failures=0, last_error=None)
-    show.say(f"Resumed {name}; it is polled at once while `briefwire up` runs.")
+    show.say(_do(context.obj, "resume-source", name))
+
+
+@app.command()
+def poll(context: typer.Context, name: Name) -> None:
+    """Poll a source now, whatever its schedule says."""
+    show.say(_do(context.obj, "poll-source", name))
 
 
 @app.command()
 def remove(context: typer.Context, name: Name) -> None:
     """Stop watching a source for good; what it brought stays.
 
-    Its name becomes free."""
-    with context.obj.change("source.remove", name) as (connection, _):
+    Its name becomes free.
+    """
+    with context.obj.change("remove-source", f"source {name}") as (connection, _):
         console.remove_source(connection, intake.source(connection, name))
     show.say(f"Removed {name}. Its articles stay.")
 
 
-@app.command()
-def poll(context: typer.Context, name: Name) -> None:
-    """Poll a source now, whatever its schedule says."""
-    with context.obj.change("source.poll", name) as (connection, now):
-        row = intake.source(connection, name)
-        if row["state"] != "active" or row["kind"] == "push":
-            raise OperatorError(
-                f"{name} is not polled ({row['kind']}, {row['state']}).",
-                f"`briefwire source resume {name}` first.",
-                code=4,
-            )
-        intake.set_source(connection, row["id"], due_at=now)
-    show.say(f"{name} is due; it is polled at once while `briefwire up` runs.")
-
-
-def _set_state(opening: Opening, action: str, name: str, **values: Any) -> None:
-    with opening.change(action, name) as (connection, _):
-        row = intake.source(connection, name)
-        if row["kind"] == "push":
-            values.pop("due_at", None)
-        intake.set_source(connection, row["id"], **values)
+def _do(opening: Opening, action: str, name: str) -> str:
+    with opening.read() as connection:
+        source_id = intake.source(connection, name)["id"]
+    return opening.perform(action, source_id).said
 
 
 @app.command("test")
@@ -254,7 +242,7 @@ def _bytes(file: str) -> bytes:
 
 def _push(opening: Opening, name: str, body: bytes, content_type: str, url: str | None) -> tuple[int, bool]:
     key = url or f"push:{hashlib.sha256(body).hexdigest()}"
-    with opening.change("source.push", name, url or "") as (connection, now):
+    with opening.change("push", f"source {name}", url or "") as (connection, now):
         try:
             source_id = intake.source(connection, name)["id"]
         except OperatorError:
