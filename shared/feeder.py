@@ -19,7 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from shared import clock, lifeline, pipeline, queue
 from shared.models import Row
-from shared.store import articles, claims, intake, lanes, workers
+from shared.store import articles, claims, intake, lanes, websub, workers
 
 log = logging.getLogger("briefwire.feeder")
 TICK_S = 0.5
@@ -96,6 +96,14 @@ def _sources(connection: Connection, now: dt.datetime, stage: pipeline.Stage) ->
     return [[key] for key in intake.due_sources(connection, now, stage.high_water)]
 
 
+def _subscribers(connection: Connection, now: dt.datetime, stage: pipeline.Stage) -> Batches:
+    return [[key] for key in websub.due_subscribers(connection, now, stage.high_water)]
+
+
+def _subscriptions(connection: Connection, now: dt.datetime, stage: pipeline.Stage) -> Batches:
+    return [[key] for key in websub.due_subscriptions(connection, now, stage.high_water)]
+
+
 def _lanes(kind: str) -> Callable[[Connection, dt.datetime, pipeline.Stage], Batches]:
     def find(connection: Connection, now: dt.datetime, stage: pipeline.Stage) -> Batches:
         return [[key] for key in lanes.due_lanes(connection, kind, now, stage.high_water)]
@@ -126,6 +134,8 @@ _FINDERS: dict[str, Callable[[Connection, dt.datetime, pipeline.Stage], Batches]
     "event.logged": _lanes("plan"),
     "endpoint.due": _lanes("endpoint"),
     "model.due": _lanes("train"),
+    "hub.due": _subscribers,
+    "websub.due": _subscriptions,
 }
 
 

@@ -7,6 +7,8 @@
     event.logged      -> publish.plan_events     [plan]      events become deliveries
     endpoint.due      -> publish.deliver_lane    [deliver]   deliveries become a partner's 200
     model.due         -> enrich.train_model      [enrich]    filed articles become a section model
+    hub.due           -> publish.settle_hub      [deliver]   who asks our WebSub hub is verified, leases end
+    websub.due        -> ingest.ask_hubs         [fetch]     others' hubs are asked to push to us
 
 A message carries ids and is a doorbell: lost, doubled or late it changes nothing, since the rows say what is due and
 `shared.feeder` rings again for whatever stood still.
@@ -44,6 +46,8 @@ WAKES: dict[str, Stage] = {
     "event.logged": Stage("publish.plan_events", "plan", 1, 1),
     "endpoint.due": Stage("publish.deliver_lane", "deliver", 1, 128),
     "model.due": Stage("enrich.train_model", "enrich", 1, 2),
+    "hub.due": Stage("publish.settle_hub", "deliver", 1, 32),
+    "websub.due": Stage("ingest.ask_hubs", "fetch", 1, 16),
 }
 
 WORKERS: tuple[Worker, ...] = (

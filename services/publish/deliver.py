@@ -43,11 +43,16 @@ def send(door: Door, target: Target, rendered: Rendered, webhook_id: str, now: d
     Raises Rejected("bad-secret", ...) when it cannot be signed: that is ours to mend, no partner saw anything.
     """
     signature = sign(target.secrets, webhook_id, now, rendered.body)
+    return post(door, target, _headers(target, rendered, signature), rendered.body)
+
+
+def post(door: Door, target: Target, headers: dict[str, str], body: bytes) -> Outcome:
+    """POST a body with these headers, and no others of the target's, following no redirect."""
     request = Request(
         method="POST",
         url=target.url,
-        headers=_headers(target, rendered, signature),
-        body=rendered.body,
+        headers=headers,
+        body=body,
         redirects=0,
         deadline_s=target.timeout_s,
         max_decoded=ANSWER_BYTES,

@@ -16,12 +16,16 @@ from typing import Any
 
 import msgspec
 
-from services.publish import deliver, policy, storage
+from services.publish import deliver, hub, policy, storage
 from services.publish.render import RenderInput, render
 from shared import clock, queue, records, vault
+from shared.errors import Retryable
 from shared.models import LaneRow, Row
 from shared.queue import Failure, Work, attempt, begin, holding
-from shared.store import articles, claims, events, lanes, partners, pull
+from shared.store import articles, claims, events, lanes, partners, pull, websub
+
+Target = deliver.Target | hub.Subscriber
+"""Whom to send to: a webhook (storage targets use only its address), or a subscriber of the hub."""
 
 CFG = queue.SETTINGS
 SLICE_S = 5.0
@@ -210,15 +214,17 @@ def with_contents(rows: list[Row]) -> list[Row]:
     ]
 
 
-def send(endpoint: Row, target: deliver.Target, row: Row) -> Sent:
+def send(endpoint: Row, target: Target, row: Row) -> Sent:
     """Renders and sends one delivery; never raises."""
     started = time.monotonic()
     outcome = attempt(_send, endpoint, target, row)
     return Sent(row, outcome, clock.now(), int(1000 * (time.monotonic() - started)))
 
 
-def _send(endpoint: Row, target: deliver.Target, row: Row) -> policy.Outcome:
+def _send(endpoint: Row, target: Target, row: Row) -> policy.Outcome:
     event = render_input(row)
+    if isinstance(target, hub.Subscriber):
+        return hub.notify(queue.door(), target, event)
     rendered = render(endpoint["format"], event)
     if endpoint["kind"] == "webhook":
         return deliver.send(queue.door(), target, rendered, row["webhook_id"], clock.now())
@@ -242,7 +248,14 @@ def render_input(row: Row) -> RenderInput:
     )  # fmt: skip
 
 
-def target_of(endpoint: Row) -> deliver.Target:
+def target_of(endpoint: Row) -> Target:
     """Where and under which secrets to send."""
     secrets = vault.unseal(CFG.folder, endpoint["secrets"])
-    return deliver.Target(endpoint["url"], secrets, {}, CFG.deliver.deadline_s)
+    target = deliver.Target(endpoint["url"], secrets, {}, CFG.deliver.deadline_s)
+    if endpoint["kind"] != "websub":
+        return target
+    with queue.store().read() as connection:
+        row = websub.subscriber(connection, endpoint["id"])
+    if row is None:  # it left between the claim of its lane and now; the lane will see that it is removed
+        raise Retryable("subscriber-left", "The subscription has ended.")
+    return hub.Subscriber(row["topic"], row["format"], target)

@@ -20,12 +20,14 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute
 
-from services.publish import feeds_out
+from services.publish import feeds_out, hub
 from services.publish.render import FeedInfo
+from shared import vault
 from shared.api import ApiRoute, Problem, Site, bearer, here, route, unauthorised
+from shared.errors import Rejected
 from shared.models import Row
 from shared.openapi import Answer, Operation, Parameter, document, problem
-from shared.store import articles, keys, partners, pull
+from shared.store import articles, keys, partners, pull, websub
 
 PAGE = 50
 LONGEST_WAIT_S, STREAM_S, LOOK_S, QUIET_S = 60.0, 300.0, 0.4, 15.0
@@ -88,6 +90,31 @@ EVENTS = Operation(
     ),
     security=("pullKey",),
 )  # fmt: skip
+_FORM = {
+    "type": "object",
+    "required": ["hub.mode", "hub.topic", "hub.callback"],
+    "properties": {
+        "hub.mode": {"enum": ["subscribe", "unsubscribe"]},
+        "hub.topic": {"type": "string", "format": "uri", "description": "The address of a feed, as its rel=self has it."},
+        "hub.callback": {"type": "string", "format": "uri"},
+        "hub.lease_seconds": {"type": "integer", "minimum": 1, "description": f"{hub.LEASE_S} unless given; "
+                              f"at least {hub.SHORTEST_S}, at most {hub.LONGEST_S} are granted."},
+        "hub.secret": {"type": "string", "maxLength": hub.SECRET_BYTES - 1},
+    },
+}  # fmt: skip
+HUB = Operation(
+    "POST", "/hub", "hub", "Subscribe to a feed by WebSub, or leave it; the callback is asked whether it meant it.",
+    {
+        202: Answer("The callback is verified now."),
+        400: problem("A field is not what it must be."),
+        403: problem("The feed has as many subscribers as it may have, or is paused."),
+        404: problem("There is no such topic."),
+        413: problem("The form is too large."),
+        415: problem("This is no form."),
+        **_BROKEN,
+    },
+    bodies={"application/x-www-form-urlencoded": _FORM},
+)  # fmt: skip
 OPENAPI = Operation(
     "GET", "/openapi.json", "openapi", "This document.",
     {200: Answer("The OpenAPI document.", {"application/json": {"type": "object"}}), **_BROKEN},
@@ -97,7 +124,12 @@ OPENAPI = Operation(
 def routes(site: Site | None = None) -> list[BaseRoute]:
     """The routes of this service, over this process's store unless told otherwise."""
     at = site or here()
-    return [route(FEED, Feeds(at).get), route(EVENTS, Replay(at).get), route(OPENAPI, _openapi)]
+    return [
+        route(FEED, Feeds(at).get),
+        route(EVENTS, Replay(at).get),
+        route(HUB, Hub(at).post),
+        route(OPENAPI, _openapi),
+    ]
 
 
 def _openapi(request: Request, body: bytes) -> Response:
@@ -369,3 +401,39 @@ def _seconds(text: str | None) -> float:
     if not re.fullmatch(r"\d{1,4}(?:\.\d{1,3})?", text, re.ASCII):
         raise Problem(400, "bad-number", "wait must be a number of seconds.")
     return min(float(text), LONGEST_WAIT_S)
+
+
+# WebSub
+
+
+class Hub:
+    """Takes what subscribers ask for; the worker verifies it."""
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+
+    def post(self, request: Request, body: bytes) -> Response:
+        """202 where the form makes sense: the rest is between the worker and the callback."""
+        if (
+            request.headers.get("content-type", "").partition(";")[0].strip().lower()
+            != "application/x-www-form-urlencoded"
+        ):
+            raise Problem(415, "unsupported-type", "Send a form: application/x-www-form-urlencoded.")
+        try:
+            ask = hub.read(body)
+        except Rejected as error:
+            raise Problem(404 if error.reason == "no-such-topic" else 400, error.reason, error.detail) from None
+        with self.site.begin() as work:
+            endpoint = _endpoint(
+                work.connection, ask.token, Problem(404, "no-such-topic", "There is no feed at that address.")
+            )
+            if ask.mode == "subscribe" and websub.count_subscribers(work.connection, endpoint["id"]) >= hub.MOST:
+                raise Problem(403, "too-many-subscribers", "The feed has as many subscribers as it may have.")
+            sealed = vault.seal(self.site.settings.folder, [ask.secret] if ask.secret else [])
+            asked = websub.ask(
+                work.connection, ask.mode, topic=ask.topic, callback=ask.callback, format=ask.ending, parent_id=endpoint["id"],
+                lease_s=ask.lease_s, secrets=sealed, now=work.now,
+            )  # fmt: skip
+            if asked is not None:
+                work.ring("hub.due", [asked])
+        return Response(status_code=202)
