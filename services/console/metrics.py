@@ -33,7 +33,7 @@ def exposition(numbers: Numbers) -> str:
 
 def families(numbers: Numbers) -> list[Family]:
     """What is told."""
-    return [*_stages(numbers), *_endpoints(numbers), *_books(numbers), *_whole(numbers)]
+    return [*_stages(numbers), *_sources(numbers), *_endpoints(numbers), *_books(numbers), *_whole(numbers)]
 
 
 def _stages(numbers: Numbers) -> list[Family]:
@@ -52,6 +52,22 @@ def _stages(numbers: Numbers) -> list[Family]:
         Family("briefwire_queue_deaf", "gauge", "1 where nobody consumes the queue.",
                [Sample({"queue": w.queue}, float(w.deaf)) for w in numbers.workers]),
     ]  # fmt: skip
+
+
+def _sources(numbers: Numbers) -> list[Family]:
+    def of(name: str, help_: str, values: Iterable[float | None]) -> Family:
+        samples = [Sample({"source": one.name}, value) for one, value in zip(numbers.sources, values, strict=True)]
+        return Family(f"briefwire_source_{name}", "gauge", help_, samples)
+
+    return [
+        of("new_seconds", "Seconds since the source's newest entry.", [one.new_s for one in numbers.sources]),
+        of("failures", "Failed polls in a row.", [one.failures for one in numbers.sources]),
+        of(
+            "overdue",
+            "1 where the source is silent for longer than its own habit.",
+            [float(one.overdue) for one in numbers.sources],
+        ),
+    ]
 
 
 def _endpoints(numbers: Numbers) -> list[Family]:
@@ -105,6 +121,7 @@ def _whole(numbers: Numbers) -> list[Family]:
         Family("briefwire_delivery_lag_seconds", "gauge", "From event to the partner's answer, newest bin of five seconds.", lags),
         Family("briefwire_quarantined", "gauge", "What waits for a person.",
                [Sample({"kind": "entry"}, entries), Sample({"kind": "delivery"}, deliveries)]),
+        Family("briefwire_free_bytes", "gauge", "Free in the data folder.", [Sample({}, numbers.free_bytes)]),
         Family("briefwire_sampling_cost_seconds", "gauge", "What asking the store for these figures took.",
                [Sample({}, numbers.cost_s)]),
         Family("briefwire_sampled_timestamp_seconds", "gauge", "When these figures were asked for.",

@@ -21,9 +21,11 @@ from typing import Literal
 import msgspec
 from sqlalchemy import Connection
 
+from services.ingest import schedule
 from services.publish import policy
 from shared import clock, pipeline, records
-from shared.store import desk, engine, ledger
+from shared.models import Row
+from shared.store import desk, engine, intake, ledger
 
 State = Literal["good", "busy", "bad", "idle"]
 
@@ -92,6 +94,17 @@ class Endpoint(msgspec.Struct, frozen=True):
     failures: int
 
 
+class Source(msgspec.Struct, frozen=True):
+    """A source: seconds since its newest entry, failed polls in a row, whether it is silent for longer than its habit."""
+
+    name: str
+    state: str
+    new_s: float | None
+    failures: int
+    overdue: bool
+    error: str | None
+
+
 class Books(msgspec.Struct, frozen=True):
     """Whether the two books balance, as of `at`, with a line for each one that does not."""
 
@@ -130,9 +143,11 @@ class Numbers(msgspec.Struct, frozen=True):
     stages: tuple[Stage, ...]
     workers: tuple[Worker, ...]
     endpoints: tuple[Endpoint, ...]
+    sources: tuple[Source, ...]
     points: tuple[Point, ...]
     books: Books | None
     quarantined: tuple[int, int]
+    free_bytes: int | None
     trouble: tuple[Trouble, ...]
     seen: int
     events: int
@@ -157,6 +172,7 @@ class Slow(msgspec.Struct, frozen=True):
     books: Books | None = None
     quarantined: tuple[int, int] = (0, 0)
     free_bytes: int | None = None
+    overdue: frozenset[str] = frozenset()
 
 
 class History:
@@ -242,11 +258,12 @@ class Sampler:
         try:
             with self.store.read() as connection:
                 found, waiting = ledger.books(connection), desk.quarantine_size(connection)
+                silent = overdue(intake.sources(connection), self.now())
         finally:
             took = time.perf_counter() - started
             self.query_s += took
             self._slow_at = time.monotonic() + max(SLOW_S, took / SLOW_SHARE)
-        self._slow = Slow(summary(found, self.now()), waiting, shutil.disk_usage(self.folder).free)
+        self._slow = Slow(summary(found, self.now()), waiting, shutil.disk_usage(self.folder).free, silent)
 
     def _begun(self, connection: Connection, now: dt.datetime) -> History:
         if self._history is None:
@@ -280,9 +297,22 @@ def derive(reading: desk.Reading, earlier: desk.Reading | None, points: tuple[Po
     stages = tuple(_stage(reading, key, title, queue, beats, rates[key]) for key, title, queue in STAGES)
     workers = tuple(_worker(reading, queue, beats) for queue in pipeline.QUEUES)
     endpoints = tuple(_endpoint(lane, reading.at) for lane in reading.lanes)
-    trouble = tuple(_trouble(reading, workers, stages, endpoints, slow))
-    return Numbers(reading.at, stages, workers, endpoints, points, slow.books, slow.quarantined, trouble, reading.seen, reading.events,
-                   reading.last_attempt, cost_s, outcomes)  # fmt: skip
+    sources = tuple(_source(one, slow, reading.at) for one in reading.sources)
+    trouble = (*_own_trouble(workers, stages, slow), *_others_trouble(sources, endpoints), *_waiting_trouble(slow))
+    return Numbers(
+        at=reading.at, stages=stages, workers=workers, endpoints=endpoints, sources=sources, points=points, books=slow.books,
+        quarantined=slow.quarantined, free_bytes=slow.free_bytes, trouble=trouble, seen=reading.seen, events=reading.events,
+        attempts=reading.last_attempt, cost_s=cost_s, outcomes=outcomes,
+    )  # fmt: skip
+
+
+def overdue(sources: Sequence[Row], now: dt.datetime) -> frozenset[str]:
+    """Names of the active sources that are silent for longer than their own habit allows."""
+    rhythms = {
+        row["name"]: records.from_json(row["rhythm"], schedule.PollState).rhythm for row in sources if row["rhythm"]
+    }
+    return frozenset(row["name"] for row in sources if row["state"] == "active" and row["name"] in rhythms
+                     and schedule.overdue(row["new_at"], rhythms[row["name"]], now))  # fmt: skip
 
 
 def summary(books: ledger.Books, now: dt.datetime) -> Books:
@@ -349,22 +379,34 @@ def _endpoint(lane: desk.Lane, now: dt.datetime) -> Endpoint:
                     _age_s(lane.waiting.since, now), left, lane.failures)  # fmt: skip
 
 
-def _trouble(reading: desk.Reading, workers: Sequence[Worker], stages: Sequence[Stage], endpoints: Sequence[Endpoint],
-             slow: Slow) -> list[Trouble]:  # fmt: skip
+def _source(one: desk.Source, slow: Slow, now: dt.datetime) -> Source:
+    return Source(one.name, one.state, _age_s(one.new_at, now), one.failures, one.name in slow.overdue, one.last_error)
+
+
+def _own_trouble(workers: Sequence[Worker], stages: Sequence[Stage], slow: Slow) -> list[Trouble]:
     found = [Trouble("bad", f"Nobody consumes the queue {w.queue}.", "/") for w in workers if w.deaf]
     if slow.books and not slow.books.balanced:
         found.append(Trouble("bad", f"The books do not balance: {', '.join(slow.books.wrong[:3])}.", "/ledger"))
     if slow.free_bytes is not None and slow.free_bytes < DISK_LEAST:
         found.append(Trouble("bad", f"Only {slow.free_bytes // 1_000_000} MB are free in the data folder.", "/"))
     late = [s for s in stages if s.key != "deliver" and (s.oldest_s or 0.0) > OLD_S and not s.deaf]
-    found += [Trouble("busy", f"{s.title}: something has waited {int(s.oldest_s or 0)} s.", "/") for s in late]
-    found += [Trouble("busy", f"Source {name}: {error[:160]}", "/sources") for name, error in reading.failing]
-    found += [trouble for one in endpoints if (trouble := _endpoint_trouble(one))]
+    return [*found, *(Trouble("busy", f"{s.title}: something has waited {int(s.oldest_s or 0)} s.", "/") for s in late)]
+
+
+def _others_trouble(sources: Sequence[Source], endpoints: Sequence[Endpoint]) -> list[Trouble]:
+    failing = [one for one in sources if one.failures >= schedule.FAILING or one.state == "stopped"]
+    found = [Trouble("busy", f"Source {one.name}: {(one.error or one.state)[:160]}", "/sources") for one in failing]
+    silent = [one for one in sources if one.overdue and one not in failing]
+    found += [Trouble("busy", f"Source {one.name} is silent for longer than usual.", "/sources") for one in silent]
+    return found + [trouble for one in endpoints if (trouble := _endpoint_trouble(one))]
+
+
+def _waiting_trouble(slow: Slow) -> list[Trouble]:
     entries, owed = slow.quarantined
-    if entries + owed:
-        found.append(Trouble("busy", f"In quarantine: {_many(entries, 'entry', 'entries')}, {_many(owed, 'delivery', 'deliveries')}.",
-                             "/quarantine"))  # fmt: skip
-    return found
+    if not entries + owed:
+        return []
+    counted = f"{_many(entries, 'entry', 'entries')}, {_many(owed, 'delivery', 'deliveries')}"
+    return [Trouble("busy", f"In quarantine: {counted}.", "/quarantine")]
 
 
 def _endpoint_trouble(one: Endpoint) -> Trouble | None:

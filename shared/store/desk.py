@@ -71,6 +71,16 @@ class Lane(msgspec.Struct, frozen=True):
     waiting: Waiting
 
 
+class Source(msgspec.Struct, frozen=True):
+    """One source as the live page needs it."""
+
+    name: str
+    state: str
+    new_at: dt.datetime | None
+    failures: int
+    last_error: str | None
+
+
 class Reading(msgspec.Struct, frozen=True):
     """Counters and depths of one instant; rates come from two of them."""
 
@@ -90,7 +100,7 @@ class Reading(msgspec.Struct, frozen=True):
     tried: tuple[Tried, ...]
     lanes: tuple[Lane, ...]
     beats: tuple[tuple[str, str, dt.datetime], ...]
-    failing: tuple[tuple[str, str], ...]
+    sources: tuple[Source, ...]
 
 
 # The live page
@@ -98,7 +108,7 @@ class Reading(msgspec.Struct, frozen=True):
 
 def reading(connection: Connection, now: dt.datetime, after_attempt: int | None) -> Reading:
     """One look at the whole wire. `after_attempt` is the last attempt that the previous reading saw, None for a first one."""
-    polls, seen, failing = _polls(connection, now)
+    polls, seen, sources = _polls(connection, now)
     head, planned, plan = _plan(connection)
     pages = connection.execute(select(func.max(PageRow.id))).scalar() or 0
     last = connection.execute(select(func.max(AttemptRow.id))).scalar() or 0
@@ -109,7 +119,7 @@ def reading(connection: Connection, now: dt.datetime, after_attempt: int | None)
         at=now, poll=polls, fetch=_to_fetch(connection, now), extract=_to_extract(connection), enrich=_to_enrich(connection),
         plan=plan, deliver=Waiting(sum(lane.waiting.depth for lane in found), since), seen=seen, pages=pages, events=head,
         planned=planned, last_attempt=last, outcomes=_outcomes(connection, after, last), tried=_tried(connection, after, last),
-        lanes=tuple(found), beats=_beats(connection), failing=failing,
+        lanes=tuple(found), beats=_beats(connection), sources=sources,
     )  # fmt: skip
 
 
@@ -128,16 +138,18 @@ def past_attempts(connection: Connection, since: dt.datetime, limit: int) -> lis
     return [(at, outcome, (at - logged).total_seconds()) for at, outcome, logged in connection.execute(found)]
 
 
-def _polls(connection: Connection, now: dt.datetime) -> tuple[Waiting, int, tuple[tuple[str, str], ...]]:
-    found = select(
-        SourceRow.name, SourceRow.state, SourceRow.due_at, SourceRow.seen, SourceRow.failures, SourceRow.last_error
+def _polls(connection: Connection, now: dt.datetime) -> tuple[Waiting, int, tuple[Source, ...]]:
+    columns = (SourceRow.name, SourceRow.state, SourceRow.new_at, SourceRow.failures, SourceRow.last_error)
+    found = (
+        select(*columns, SourceRow.due_at, SourceRow.seen).where(SourceRow.state != "removed").order_by(SourceRow.name)
     )
-    rows = connection.execute(found.where(SourceRow.state != "removed")).all()
+    rows = connection.execute(found).all()
     due = [row.due_at for row in rows if row.state == "active" and row.due_at is not None and row.due_at <= now]
-    failing = tuple(
-        (row.name, row.last_error or row.state) for row in rows if row.failures >= 3 or row.state == "stopped"
+    return (
+        Waiting(len(due), min(due, default=None)),
+        sum(row.seen for row in rows),
+        tuple(Source(*row[:5]) for row in rows),
     )
-    return Waiting(len(due), min(due, default=None)), sum(row.seen for row in rows), failing
 
 
 def _to_fetch(connection: Connection, now: dt.datetime) -> Waiting:
