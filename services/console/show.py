@@ -10,13 +10,15 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, TextIO
 
 import msgspec
 from rich import box
 from rich.console import Console
 from rich.measure import Measurement
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -60,6 +62,27 @@ def say(text: str, style: str = "") -> None:
 def note(text: str) -> None:
     """A line on standard error: for people who watch, out of the way of scripts."""
     err().print(Text(clean(text)), soft_wrap=True)
+
+
+@contextmanager
+def busy(doing: str) -> Iterator[None]:
+    """Shows on a terminal that something takes a while."""
+    console = err()
+    if not console.is_terminal:
+        yield
+        return
+    with console.status(Text(clean(doing))):
+        yield
+
+
+@contextmanager
+def progress(doing: str, total: float) -> Iterator[Callable[[float, str], None]]:
+    """A bar on a terminal; the function given moves it: (how much of `total` is done, what to say beside it)."""
+    console = err()
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(clean(doing), total=total)
+        yield lambda done, said: bar.update(task, completed=done, description=clean(said))
 
 
 def problem(what: str, next_step: str = "") -> None:

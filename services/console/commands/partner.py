@@ -225,7 +225,8 @@ def send_test(context: typer.Context, name: Name, json_: Json = False) -> None:
         target = deliver.Target(
             row["url"], vault.unseal(opening.settings.folder, row["secrets"]), {}, opening.settings.deliver.deadline_s
         )
-        outcome = endpoints.send_test(opening.door(), row["kind"], target, row["format"], now, os.urandom(8).hex())
+        with show.busy(f"Sending to {row['url']}"):
+            outcome = endpoints.send_test(opening.door(), row["kind"], target, row["format"], now, os.urandom(8).hex())
         answers.append((row, outcome))
     if json_:
         show.as_json([_answer(row, outcome) for row, outcome in answers])

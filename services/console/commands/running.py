@@ -11,13 +11,13 @@ from typing import Annotated
 import typer
 
 from services import supervisor
-from services.console import show
+from services.console import accounts, show
 from services.console.demo import run as demo_run
 from services.console.opening import Opening
 from shared import broker
 from shared.errors import OperatorError
 from shared.settings import Settings
-from shared.store import intake, partners
+from shared.store import desk, intake, partners
 
 LEAST_MB = 10
 """Free space, in megabytes, without which the wire does not start."""
@@ -49,7 +49,8 @@ def up(context: typer.Context) -> None:
             signal.signal(number, running.end)
         _before(settings, opening.settings_file())
         try:
-            running.start()
+            with show.busy("Starting the broker, the store and the workers"):
+                running.start()
             _after(opening, running)
             running.watch()
             show.say("Ending in order ...")
@@ -84,10 +85,15 @@ def _before(settings: Settings, file: Path | None) -> None:
 
 
 def _after(opening: Opening, running: supervisor.Supervisor) -> None:
-    show.say(f"{'Started':<9} {', '.join(child.name for child in running.children)}")
     with opening.read() as connection:
         sources, endpoints = intake.sources(connection), partners.endpoints(connection)
+        signs_in = desk.has_password(connection)
+    show.say(f"{'Started':<9} {', '.join(child.name for child in running.children)}")
     show.say(f"{'Follows':<9} sources: {len(sources)}, partners: {len(endpoints)}")
+    if not signs_in:
+        show.say(
+            f"{'Sign in':<9} with the one-time link that will stand in {opening.settings.folder / accounts.LINK_FILE}"
+        )
     if not sources:
         show.say("Next: `briefwire source add URL` in another terminal.")
     elif not endpoints:

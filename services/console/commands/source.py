@@ -58,7 +58,8 @@ def add(
     if no_check:
         chosen = reading.Chosen(kind, url, "Not looked at, as you asked.", 0)
     else:
-        chosen = reading.offer(opening.door(allowed), url, kind, using)
+        with show.busy(f"Looking at {url}"):
+            chosen = reading.offer(opening.door(allowed), url, kind, using)
     label = name or host.removeprefix("www.")
     with opening.change("add-source", f"source {label}", chosen.url) as (connection, now):
         known = next((row["name"] for row in intake.sources(connection) if row["url"] == chosen.url), None)
@@ -186,7 +187,8 @@ def show_page(
     opening: Opening = context.obj
     cfg = opening.settings
     using = reading.profile(cfg.ingest.profiles, profile, url, clock.now().date())
-    got = reading.page(opening.door(allow_host or []), url)
+    with show.busy(f"Fetching {url}"):
+        got = reading.page(opening.door(allow_host or []), url)
     tried = reading.read(got, using, cfg.ingest.zone, cfg.enrich.languages, "test")
     if json_:
         record = tried.article or tried.draft

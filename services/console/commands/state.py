@@ -69,14 +69,7 @@ def ledger_(
     briefwire ledger
     briefwire ledger --wait 60 --json
     """
-    opening: Opening = context.obj
-    until = time.monotonic() + wait
-    while True:
-        with opening.read() as connection:
-            found, settled = ledger.books(connection), is_settled(connection)
-        if settled or time.monotonic() >= until:
-            break
-        time.sleep(min(0.5, max(0.0, until - time.monotonic())))
+    found, settled = _settled_books(context.obj, wait)
     if json_:
         show.as_json(
             {"balanced": found.balanced, "settled": settled, "intake": found.intake, "delivery": found.delivery}
@@ -88,6 +81,21 @@ def ledger_(
         show.say(books.verdict(found, settled=settled))
     if not found.balanced:
         raise typer.Exit(1)
+
+
+def _settled_books(opening: Opening, wait_s: float) -> tuple[ledger.Books, bool]:
+    """The books once nothing is under way, at the latest after so many seconds; and whether nothing was."""
+    started = time.monotonic()
+    with show.progress("Waiting until nothing is under way", wait_s) as move:
+        while True:
+            with opening.read() as connection:
+                found, settled = ledger.books(connection), is_settled(connection)
+                under_way = sum(console.waiting(connection).values())
+            passed = time.monotonic() - started
+            if settled or passed >= wait_s:
+                return found, settled
+            move(passed, f"{under_way} pieces are under way")
+            time.sleep(min(0.5, wait_s - passed))
 
 
 def is_settled(connection: Connection) -> bool:

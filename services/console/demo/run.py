@@ -26,7 +26,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from services import supervisor
-from services.console import health, show
+from services.console import accounts, health, show
 from services.console.demo import screen
 from services.console.demo.content import Brief, briefs
 from services.console.demo.receiver import Receiver
@@ -167,6 +167,7 @@ class Demo:
         show.say(
             f"Up until Ctrl-C: the site {self.site.url}, the web process http://127.0.0.1:{self.settings.web.port}/"
         )
+        show.say(f"Sign in there with the one-time link in {self.folder / accounts.LINK_FILE}")
         show.say(f"Look around in another terminal: briefwire --data {self.folder} article list")
         self.wire.watch()
         show.say("Ending in order ...")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import Counter
 from types import TracebackType
@@ -25,6 +26,17 @@ STAGES = ("fetch", "extract", "enrich", "plan", "deliver")
 BESIDES = 19  # lines of the picture beside the newest articles
 
 
+class _Above(logging.Handler):
+    """Prints what the supervisor has to say, restarts above all, where it does not disturb the live picture."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(logging.WARNING)
+        self.console = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.console.print(Text(show.clean(f"         {record.getMessage()}")), soft_wrap=True)
+
+
 class Screen:
     """Where the demo shows how far it is. Use as a context: the live picture goes away at its end."""
 
@@ -32,9 +44,11 @@ class Screen:
         self.console: Console = show.out()
         self.live = Live(console=self.console, auto_refresh=False, transient=True) if self.console.is_terminal else None
         self.printed_at, self.printed = 0.0, ""
+        self.above = _Above(self.console)
 
     def __enter__(self) -> Screen:
         show.say("Briefwire demo: a news site, the wire and two partners, all on this machine.", style="bold")
+        logging.getLogger("briefwire").addHandler(self.above)
         if self.live is not None:
             self.live.start()
         return self
@@ -42,6 +56,7 @@ class Screen:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        logging.getLogger("briefwire").removeHandler(self.above)
         if self.live is not None:
             self.live.stop()
 
