@@ -17,6 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import psutil
 import redis
 
 from shared.errors import OperatorError
@@ -39,11 +40,11 @@ def celery_url(settings: Settings) -> str:
     return settings.broker.url or f"redis+socket://{socket_path(settings)}"
 
 
-def connect(settings: Settings) -> redis.Redis:
+def connect(settings: Settings, *, timeout_s: float = 5.0) -> redis.Redis:
     """A client of the broker; connects with the first command."""
     if settings.broker.url:
-        return redis.Redis.from_url(settings.broker.url, socket_timeout=5, socket_connect_timeout=3)
-    return redis.Redis(unix_socket_path=str(socket_path(settings)), socket_timeout=5, socket_connect_timeout=3)
+        return redis.Redis.from_url(settings.broker.url, socket_timeout=timeout_s, socket_connect_timeout=3)
+    return redis.Redis(unix_socket_path=str(socket_path(settings)), socket_timeout=timeout_s, socket_connect_timeout=3)
 
 
 def start(settings: Settings, *, timeout_s: float = 10.0) -> subprocess.Popen[bytes]:
@@ -100,14 +101,32 @@ def _command(settings: Settings) -> list[str]:
 
 
 def _end_leftover(settings: Settings) -> None:
-    """A broker that outlived a killed supervisor still holds our files: end it before starting ours."""
+    """A broker that outlived a killed supervisor still holds our files: end it before starting ours.
+
+    One that is frozen does not answer, and would take the new one's socket away with its own end: that is why it is killed.
+    """
+    left = _leftover(settings)
     with contextlib.suppress(redis.RedisError):
-        client = connect(settings)
+        client = connect(settings, timeout_s=1.0)
         client.ping()
         client.shutdown(save=False)
-        time.sleep(0.2)
+    if left is not None:
+        with contextlib.suppress(psutil.TimeoutExpired):
+            left.wait(1.0)
+        with contextlib.suppress(psutil.NoSuchProcess):
+            left.kill()
+            left.wait(5.0)
     with contextlib.suppress(FileNotFoundError):
         socket_path(settings).unlink()
+
+
+def _leftover(settings: Settings) -> psutil.Process | None:
+    """The process that wrote the pid file, if it is a broker on our socket: numbers of processes come back."""
+    with contextlib.suppress(OSError, ValueError, psutil.Error):
+        process = psutil.Process(int((settings.folder / "broker.pid").read_text()))
+        if any(str(socket_path(settings)) in word for word in process.cmdline()):
+            return process
+    return None
 
 
 def _die_with_parent() -> None:
