@@ -8,31 +8,30 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib
-import importlib.util
 import logging
 import socket
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 
 import uvicorn
 from starlette.applications import Starlette
-from starlette.routing import BaseRoute
 
 from services.console import accounts, actions
 from services.console import web as console
+from services.console.web import guard
 from services.console.web.desk import Desk
 from services.console.web.live import Ticker
-from shared import clock, lifeline, queue
+from services.ingest import web as ingest
+from services.publish import web as publish
+from shared import api, clock, lifeline, queue
 from shared.store import desk as rows
 
 log = logging.getLogger("briefwire.web")
 
-OTHERS = ("services.ingest.web", "services.publish.web")
-"""Each may bring `routes()`: what sites and partners speak to. They come before the desk's own."""
 
-
-def application(desk: Desk, others: Sequence[BaseRoute] = ()) -> Starlette:
-    """The desk's routes, after those of the other services."""
+def application(desk: Desk) -> Starlette:
+    """What sites and partners speak to, and the operators' desk."""
+    site = api.Site(desk.settings, desk.store, desk.now)
+    routes = [*ingest.routes(site), *publish.routes(site), *console.routes(desk)]
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -43,13 +42,7 @@ def application(desk: Desk, others: Sequence[BaseRoute] = ()) -> Starlette:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    return Starlette(routes=[*others, *console.routes(desk)], lifespan=lifespan)
-
-
-def other_routes() -> list[BaseRoute]:
-    """The routes of the services that have some."""
-    there = [name for name in OTHERS if importlib.util.find_spec(name)]
-    return [route for name in there for route in importlib.import_module(name).routes()]
+    return Starlette(routes=routes, lifespan=lifespan, exception_handlers={404: guard.lost(desk)})
 
 
 def lift_embargoes(desk: Desk) -> None:
@@ -79,7 +72,7 @@ def main() -> None:
     settings = queue.SETTINGS
     desk = Desk(settings, queue.store())
     config = uvicorn.Config(
-        application(desk, other_routes()),
+        application(desk),
         host=settings.web.host,
         port=settings.web.port,
         log_level="warning",
@@ -92,7 +85,7 @@ def main() -> None:
     url = f"http://{host}:{listening.getsockname()[1]}"
     (settings.folder / "web.url").write_text(url + "\n", encoding="utf-8")
     with desk.store.write() as connection:
-        link = accounts.first_link(connection, settings.folder, url, clock.now())
+        link = accounts.first_link(connection, settings.folder, settings.web.url.rstrip("/") or url, clock.now())
     log.info(
         "listening on %s%s",
         url,

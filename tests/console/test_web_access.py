@@ -9,8 +9,7 @@ import pytest
 from sqlalchemy import select
 from starlette.routing import Route
 
-from services import app
-from services.console import accounts
+from services.console import accounts, web
 from services.console.actions import ACTIONS
 from services.console.web import guard
 from shared import clock
@@ -28,11 +27,7 @@ def changing(site: Site, world: World) -> list[tuple[str, str]]:
     """(path, least role) of every route that changes something, with real targets; each action of the table is one."""
     targets = world.targets()
     found = [(f"/do/{a.name}/{targets[a.kind]}", a.role) for a in ACTIONS.values()]
-    walked = [
-        route
-        for route in app.application(site.desk).routes
-        if isinstance(route, Route) and "POST" in (route.methods or ())
-    ]
+    walked = [route for route in web.routes(site.desk) if isinstance(route, Route) and "POST" in (route.methods or ())]
     assert {"/do/{action}/{target:path}", "/sign-out", "/access/tokens"} <= {route.path for route in walked}
     for route in walked:
         if route.path not in OPEN and not route.path.startswith("/do/"):
@@ -82,7 +77,7 @@ def test_every_change_is_refused_without_session_role_or_token(site: Site, world
 def test_no_route_changes_anything_by_get(site: Site, world: World, store: Store) -> None:
     admin = site.visitor("admin")
     before = snapshot(store)
-    for route in app.application(site.desk).routes:
+    for route in web.routes(site.desk):
         if isinstance(route, Route) and "POST" in (route.methods or ()):
             path = route.path.replace("{action}", "pause-source").replace("{target:path}", str(world.source))
             path = path.replace("{name}", "viewer").replace("{token_id:int}", "1")

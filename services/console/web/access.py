@@ -183,7 +183,8 @@ def revoke_token(call: Call) -> Response:
 
 
 def _link(call: Call, secret: str) -> str:
-    return f"{str(call.request.base_url).rstrip('/')}/welcome?key={secret}"
+    base = call.desk.settings.web.url or str(call.request.base_url)
+    return f"{base.rstrip('/')}/welcome?key={secret}"
 
 
 def _with_cookie(call: Call, session: accounts.Session, to: str) -> Response:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import urllib.parse
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -195,6 +195,19 @@ def _problem(call: Call, status: int, what: str, next_step: str = "") -> Respons
     return call.page(
         "problem.html", status, what=what, next_step=next_step, title="Not done" if status != 404 else "Not here"
     )
+
+
+def lost(desk: Desk) -> Callable[[Request, Exception], Awaitable[Response]]:
+    """The answer where no route fits."""
+
+    async def endpoint(request: Request, _: Exception) -> Response:
+        return await run_in_threadpool(_answer, desk, request, _nowhere, None, None)
+
+    return endpoint
+
+
+def _nowhere(call: Call) -> Response:
+    raise not_found("such page")
 
 
 def not_found(what: str) -> Refused:
