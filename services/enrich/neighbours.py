@@ -99,6 +99,8 @@ def link_many(connection: Connection, batch: Sequence[Prepared], search: Search 
     All of a batch find each other. Call `similar.enter` first in the transaction, so that articles that arrive at the
     same time in two processes do as well. An article may be in a batch once.
     """
+    if not batch:
+        return []
     counts = frequencies(connection, batch)
     profiles = [weighed(prepared, counts) for prepared in batch]
     docs = _index(connection, batch, profiles)
@@ -122,7 +124,7 @@ def unlink(connection: Connection, article_id: str) -> bool:
 
 
 def frequencies(connection: Connection, batch: Sequence[Prepared]) -> Frequencies:
-    """What the store knows about the terms of these articles."""
+    """What the store knows about the terms of these articles, of which there is at least one."""
     total, by_term = similar.frequencies(connection, {key for prepared in batch for key in prepared.hashes.values()})
     own = [prepared.day for prepared in batch]
     first, last = similar.days(connection) or (min(own), max(own))
