@@ -15,6 +15,7 @@ import argparse
 import datetime as dt
 import json
 import lzma
+import re
 import statistics
 import time
 from collections import Counter
@@ -22,8 +23,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
 from typing import Any
-
-import re
 
 from services.ingest.extract import PageInput, draft
 from services.ingest.extract.body import plain_text

@@ -21,6 +21,7 @@ import re
 import zlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -139,7 +140,7 @@ def aligned(found: Cut, text: str) -> Labels:
     for piece, _, _, share in chain:
         labels[piece] = share
     ends = [(-1, 0, 0, 0.0), *chain, (len(words), len(true), len(true), 0.0)]
-    for before, after in zip(ends, ends[1:], strict=False):
+    for before, after in pairwise(ends):
         for number in _gap(words, true, (before[0] + 1, after[0]), (before[2], after[1])):
             labels[number] = 1
     return (labels > 0.5).astype(np.float32)

@@ -225,7 +225,7 @@ _LONG_TEXT = etree.XPath(
 def _prose(root: Element) -> tuple[set[Element], set[Element]]:
     """The boxes above prose and headline: all of them (the spine), and those close enough that whatever they hold may be part of
     the article. Empty when there is too little prose to go by."""
-    found = _LONG_TEXT(root)
+    found: list[Element] = _LONG_TEXT(root)  # type: ignore[assignment]  # this path yields elements only
     if len(found) < LEAST_PROSE:
         return set(), set()
     spine: set[Element] = set()
@@ -266,13 +266,22 @@ def shrunk(match: re.Match[str]) -> str:
     return "\n" if BREAK_SIGN in match[0] else " "
 
 
+class _Open:
+    """A mark begun and not ended."""
+
+    __slots__ = ("href", "kind", "start")
+
+    def __init__(self, start: int, kind: str, href: str | None) -> None:
+        self.start, self.kind, self.href = start, kind, href
+
+
 class _Cutter:
     def __init__(self, spine: set[Element], near: set[Element]) -> None:
         self.spine, self.near = spine, near
         self.out = Cut()
         self.parts: list[str] = []
         self.spans: list[tuple[int, int, str, str | None]] = []
-        self.open: list[list[Any]] = []  # spans begun and not ended: [start, kind, href]
+        self.open: list[_Open] = []  # spans begun and not ended: [start, kind, href]
         self.in_link = 0
         self.link_chars = 0
         self.inline = ""
@@ -285,14 +294,14 @@ class _Cutter:
         text = squeeze("".join(parts))
         if text:
             spans = self.spans
-            spans.extend((start, len(parts), kind, href) for start, kind, href in self.open if start < len(parts))
+            spans.extend((s.start, len(parts), s.kind, s.href) for s in self.open if s.start < len(parts))
             pieces = self.out.pieces
             piece = Piece(len(pieces), box, parts, spans, text, self.link_chars)
             piece.inline = self.inline
             pieces.append(piece)
         self.parts, self.spans, self.link_chars, self.inline = [], [], 0, ""
         for span in self.open:
-            span[0] = 0
+            span.start = 0
 
     def enter(self, element: Element, parent: Box | None, depth: int, sparse: bool) -> None:
         """A block element: its attributes make the box, its children fill it; `sparse` when only some of it is worth cutting."""
@@ -364,7 +373,7 @@ class _Cutter:
         elif kind == RULE:
             self.flush(box)
         else:
-            href = next((s[2] for s in reversed(self.open) if s[1] == "link"), None)
+            href = next((s.href for s in reversed(self.open) if s.kind == "link"), None)
             kept = self.out.pictures if kind == PICTURE else self.out.frames
             kept.append(Picture(len(self.out.pieces), box, child, href))
 
@@ -384,7 +393,7 @@ class _Cutter:
         href = child.get("href") if kind == "link" else None
         if kind == "link":
             self.in_link += 1
-        span = [len(self.parts), kind, href]
+        span = _Open(len(self.parts), kind, href)
         self.open.append(span)
         if text:
             self.text(text)
@@ -393,5 +402,5 @@ class _Cutter:
         self.open.pop()
         if kind == "link":
             self.in_link -= 1
-        if span[0] < len(self.parts):
-            self.spans.append((span[0], len(self.parts), kind, href))
+        if span.start < len(self.parts):
+            self.spans.append((span.start, len(self.parts), kind, href))

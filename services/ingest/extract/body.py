@@ -102,9 +102,8 @@ def _quote(box: Box, members: list[Piece], evidence: Evidence) -> Block:
     text, marks = _joined(members, evidence, "\n\n")
     if _POST.search(box.names):
         links = [href for p in members for _, _, kind, href in p.spans if kind == "link" and href]
-        url = evidence.absolute(
-            box.element.get("cite") or box.element.get("data-instgrm-permalink") or (links[-1:] or [None])[0]
-        )
+        stated = box.element.get("cite") or box.element.get("data-instgrm-permalink")
+        url = evidence.absolute(stated or next(reversed(links), None))
         if url:
             return Embed(url, urlsplit(url).hostname, text)
     return Quote(text, box.element.get("cite"), marks)
@@ -185,7 +184,7 @@ def _row(row: Box, cells: dict[Box, list[str]]) -> tuple[str, ...]:
 def _joined(pieces: Sequence[Piece], evidence: Evidence, between: str) -> tuple[str, tuple[Mark, ...]]:
     if len(pieces) == 1:
         return marked(pieces[0], evidence)
-    text, marks = "", []
+    text, marks = "", list[Mark]()
     for piece in pieces:
         own, spans = marked(piece, evidence)
         start = len(text) + len(between) if text else 0

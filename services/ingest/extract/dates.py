@@ -27,7 +27,8 @@ _HOUR = re.compile(r"\b(\d{1,2})\s*([ap])\.?m\b", re.I)
 _NUMERIC = re.compile(r"(?<![\d.])(\d{1,4})([./-])\s?(\d{1,2})\2\s?(\d{2,4})(?!\d)")
 _CJK = re.compile(r"((?:19|20)\d\d)\s?[年년]\s?(\d\d?)\s?[月월]\s?(\d\d?)\s?[日일]")
 _WORDS = re.compile(
-    r"(?<![\w.])(\d{1,2})?(?:st|nd|rd|th|er|º|ª|\.)?,?\s*(?:de |of |d')?\s*([^\W\d_]{3,12})\.?,?\s*(?:(\d{1,2})(?:st|nd|rd|th)?(?!\d|:),?)?\s*(?:de |del |of )?\s*((?:19|20)\d\d)(?!\d)"
+    r"(?<![\w.])(\d{1,2})?(?:st|nd|rd|th|er|º|ª|\.)?,?\s*(?:de |of |d')?\s*([^\W\d_]{3,12})\.?,?\s*"
+    r"(?:(\d{1,2})(?:st|nd|rd|th)?(?!\d|:),?)?\s*(?:de |del |of )?\s*((?:19|20)\d\d)(?!\d)"
 )
 _ZONES = {"z": 0, "utc": 0, "gmt": 0, "cest": 120, "mesz": 120, "cet": 60, "mez": 60, "eest": 180, "eet": 120, "msk": 180,
           "est": -300, "edt": -240, "cst": -360, "cdt": -300, "mst": -420, "mdt": -360, "pst": -480, "pdt": -420, "bst": 60,
@@ -82,7 +83,7 @@ def read(text: str) -> Printed | None:
 def _iso(match: re.Match[str]) -> Printed | None:
     year, month, day, hour, minute, second, half, zone = match.groups()
     try:
-        when = dt.datetime(
+        when = dt.datetime(  # noqa: DTZ001
             int(year), int(month), int(day), _hour(int(hour or 0), half), int(minute or 0), int(second or 0)
         )
     except ValueError:

@@ -26,7 +26,10 @@ class PageInput(msgspec.Struct, frozen=True):
 
 
 def draft(page: PageInput, profile: Profile | None = None, learnt: Weights | None = None) -> Draft:
-    """What the page says, judged by the shipped weights unless others are given. Rejected, and nothing else, for what cannot be read; a page that is no article has a verdict."""
+    """What the page says, judged by the shipped weights unless others are given.
+
+    Rejected, and nothing else, for what cannot be read; a page that is no article has a verdict.
+    """
     try:
         return _draft(page, profile, learnt)
     except Rejected:

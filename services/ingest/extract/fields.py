@@ -6,18 +6,17 @@ kept as what lost.
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from services.ingest.extract.blocks import Cut, Piece
-from services.ingest.extract.evidence import Evidence, texts
+from services.ingest.extract.blocks import FOOTER, FORM, Cut, Piece
+from services.ingest.extract.evidence import Evidence, texts, types
 from services.ingest.extract.names import tokens
 from shared.records import Losing, Origin
 from shared.text import fold, shorten
-
-V = TypeVar("V")
 
 
 class Offer(NamedTuple):
@@ -40,35 +39,66 @@ def settle(offers: Sequence[Offer]) -> tuple[str | None, Origin | None]:
 _PARTS = re.compile(r"\s+[|·•»–—-]\s+|\s*[|»]\s*|:\s+|\s+::\s+")
 
 
+class Vote(NamedTuple):
+    """An offer and how much it counts."""
+
+    offer: Offer
+    weight: float
+
+
 def title_offers(evidence: Evidence, found: Cut) -> list[Offer]:
-    """Headline offers, most trusted first."""
+    """Headline offers, the winner first. The data and the printed headings vote: what most of them say wins, because a search
+    engine's title, a social network's and the printed one often differ and each is sometimes the odd one out."""
     site = site_name(evidence)[0] or ""
     stated = _stated_titles(evidence, site)
-    heads = [p for p in found.pieces if p.box.tag == "h1" or (p.box.parent and p.box.parent.tag == "h1")]
-    printed = [Offer("h1", p.text) for p in heads if len(p.text) > 3]
-    alike = [o for o in printed if any(_alike(o.value, s.value) for s in stated)]
-    if alike:
-        return [alike[0], *stated]
-    item = _itemprop_title(evidence)
-    known = Titles(s.value for s in stated)
-    close = [Offer(p.box.tag, p.text) for p in found.pieces if p.box.tag in ("h2", "h3") and known.repeated(p.text)]
-    lone = printed if len(printed) == 1 and not _same(printed[0].value, site) else []
-    return [*item, *close[:1], *stated[:1], *lone, *stated[1:], *printed]
+    votes = [*stated, *_printed_titles(found, [v.offer.value for v in stated], site), *_itemprop_title(evidence)]
+    sums: dict[str, float] = {}
+    for vote in votes:
+        sums[_key(vote.offer.value)] = sums.get(_key(vote.offer.value), 0.0) + vote.weight
+    votes.sort(key=lambda vote: -sums[_key(vote.offer.value)])
+    return [vote.offer for vote in votes]
 
 
-def _stated_titles(evidence: Evidence, site: str) -> list[Offer]:
-    offers = [Offer("json-ld headline", _clean(t, site)) for t in texts(evidence.article.get("headline"), "@value")[:1]]
-    for name in ("og:title", "twitter:title", "dc.title", "title", "parsely-title", "sailthru.title"):
+def _stated_titles(evidence: Evidence, site: str) -> list[Vote]:
+    found = [("json-ld headline", t, 1.2) for t in texts(evidence.article.get("headline"), "@value")[:1]]
+    for name, weight in (("og:title", 0.8), ("twitter:title", 0.1), ("dc.title", 0.1), ("parsely-title", 0.1)):
         if pair := evidence.first(name):
-            offers.append(Offer(f"meta {name}", _clean(pair[1], site)))
+            found.append((f"meta {name}", pair[1], weight))
     if evidence.title:
-        offers.append(Offer("title", _clean(evidence.title, site)))
-    return offers
+        found.append(("title", evidence.title, 0.1))
+    votes = [
+        Vote(Offer(rule, _plain(html.unescape(t)) if rule.startswith("json") else _clean(t, site)), weight)
+        for rule, t, weight in found
+    ]
+    return [vote for vote in votes if vote.offer.value]
 
 
-def _itemprop_title(evidence: Evidence) -> list[Offer]:
+def _printed_titles(found: Cut, stated: list[str], site: str) -> list[Vote]:
+    """The printed heading that the data speak of, as a whole or in part; else the only first-level heading."""
+    heads = [p.text for p in found.pieces if p.box.tag == "h1" or (p.box.parent and p.box.parent.tag == "h1")]
+    heads = [h for h in heads if len(h) > 3]
+    close = [h for h in heads if any(_alike(h, s) for s in stated)] or [h for h in heads if _part(h, stated, site)]
+    if close:
+        return [Vote(Offer("h1", close[0]), 1.0)]
+    if len(heads) == 1 and not _same(heads[0], site):
+        return [Vote(Offer("h1", heads[0]), 0.6)]
+    known = Titles(stated)
+    lower = [p for p in found.pieces if p.box.tag in ("h2", "h3") and len(p.text) < 300]
+    lower = [p for p in lower if known.repeated(p.text)] or [p for p in lower if _part(p.text, stated, site)]
+    return [Vote(Offer(p.box.tag, p.text), 0.8) for p in lower[:1]]
+
+
+def _part(head: str, stated: list[str], site: str) -> bool:
+    """Whether a heading begins or ends a stated title and is not the site's name."""
+    key = _key(head)
+    return (
+        len(key) > 5 and not _same(head, site) and any(_key(s).startswith(key) or _key(s).endswith(key) for s in stated)
+    )
+
+
+def _itemprop_title(evidence: Evidence) -> list[Vote]:
     found = evidence.items.get("headline", [])[:1]
-    return [Offer("itemprop headline", t) for e in found if (t := " ".join("".join(e.itertext()).split()))]
+    return [Vote(Offer("itemprop headline", t), 0.5) for e in found if (t := " ".join("".join(e.itertext()).split()))]
 
 
 def _clean(title: str, site: str) -> str:
@@ -124,6 +154,10 @@ _BY = re.compile(
     re.I,
 )
 _AND = re.compile(r"\s*(?:,|;|&|/|\||\band\b|\bund\b|\bet\b|\by\b|\be\b|\ben\b|\boch\b|\bog\b|\bи\b)\s*")
+_SHORTHAND = re.compile(r"\s*\([^)]{1,6}\)\s*\Z")
+_PARTICLES = frozenset(
+    ("von", "van", "de", "der", "den", "del", "di", "da", "la", "le", "du", "dos", "el", "al", "bin", "ibn", "zu")
+)
 _BYLINE = frozenset(["author", "authors", "byline", "writer", "autor", "auteur", "autoren"])
 _NO_NAME = re.compile(
     r"(https?:|www\.|@|\d{2}|\b(?:min|read|updated|published|share|follow|staff writer|reporter)\b)", re.I
@@ -133,16 +167,51 @@ _NO_NAME = re.compile(
 def authors(evidence: Evidence, found: Cut) -> tuple[tuple[str, ...], Origin | None]:
     """The names and where they came from: JSON-LD, meta, itemprop, a link rel=author, a byline by its class."""
     offers: list[tuple[str, list[str]]] = [
-        ("json-ld author", _names(texts(evidence.article.get("author"), "name", "@value"))),
+        ("json-ld author", _names(_people(evidence))),
         ("meta author", _meta_authors(evidence)),
         ("itemprop author", _item_authors(evidence)),
         ("byline", _bylines(found)),
     ]
+    house = _house(evidence)
     kept = [(rule, names) for rule, names in offers if names]
+    # A house that signs with its own name gives way to what names a person.
+    kept.sort(key=lambda offer: all(_key(name) in house for name in offer[1]) or not any(map(_personal, offer[1])))
     if not kept:
         return (), None
     lost = tuple(Losing(rule, ", ".join(names)) for rule, names in kept[1:] if names != kept[0][1])
     return tuple(kept[0][1]), Origin(kept[0][0], lost)
+
+
+def _personal(name: str) -> bool:
+    """Whether a name has the shape of a person's: two words or more, each with a capital, or no capitals in its script."""
+    words = [w for w in name.split() if w.lower() not in _PARTICLES]
+    return len(words) > 1 and all(w[0].isupper() or w[0].lower() == w[0].upper() for w in words)
+
+
+def _people(evidence: Evidence) -> list[str]:
+    """The authors of the JSON-LD article, references followed, given and family names joined."""
+    value = evidence.article.get("author")
+    found = []
+    for one in value if isinstance(value, list) else [value]:
+        if isinstance(one, dict) and not one.get("name") and "@id" in one:
+            one = next((n for n in evidence.nodes if n.get("@id") == one["@id"] and n.get("name")), one)
+        if isinstance(one, dict) and one.get("familyName") and not one.get("name"):
+            one = f"{one.get('givenName') or ''} {one['familyName']}"
+        found += texts(one, "name", "@value")
+    return found
+
+
+def _house(evidence: Evidence) -> set[str]:
+    """The keys of the publisher's own names."""
+    names = [*texts(evidence.article.get("publisher"), "name"), *(v for v in (site_name(evidence)[0],) if v)]
+    names += [t for n in _organisations(evidence.article.get("author")) for t in texts(n, "name")]
+    host = (urlsplit(evidence.url or "").hostname or "").removeprefix("www.")
+    return {_key(name) for name in [*names, host, host.partition(".")[0]]} - {""}
+
+
+def _organisations(value: Any) -> list[Any]:
+    values = value if isinstance(value, list) else [value]
+    return [v for v in values if isinstance(v, dict) and "Organization" in types(v)]
 
 
 def _meta_authors(evidence: Evidence) -> list[str]:
@@ -172,7 +241,7 @@ def _item_authors(evidence: Evidence) -> list[str]:
 
 def _bylines(found: Cut) -> list[str]:
     for piece in found.pieces:
-        if len(piece.text) > 80:
+        if len(piece.text) > 80 or piece.box.flags & (FORM | FOOTER):
             continue
         names = set(tokens(piece.box.names)) | set(tokens(piece.inline))
         if names & _BYLINE:
@@ -187,8 +256,8 @@ def _names(raw: Iterable[str]) -> list[str]:
     found: dict[str, str] = {}
     for text in raw:
         text = _BY.sub("", _plain(text))
-        for part in _AND.split(text) if len(text.split()) > 3 or "," in text else [text]:
-            name = part.strip(" \t\u00a0.-–—·•:,")
+        for part in _AND.split(text) if len(text.split()) > 3 or "," in text or ";" in text else [text]:
+            name = _SHORTHAND.sub("", part).strip(" \t\u00a0.-–—·•:,")
             if 2 < len(name) < 60 and len(name.split()) <= 6 and not _NO_NAME.search(name):
                 found.setdefault(_key(name), name)
     return list(found.values())[:20]

@@ -38,7 +38,8 @@ class Forest(NamedTuple):
         standing = np.bitwise_and.reduce(struck.reshape(len(self.leaves), LEAVES - 1, -1), axis=1)
         leaf = _lowest_bit()[standing]
         score = np.take_along_axis(self.leaves, leaf, axis=1).sum(axis=0) + self.base
-        return (1.0 / (1.0 + np.exp(-score))).astype(np.float32)
+        likely: Floats = (1.0 / (1.0 + np.exp(-score))).astype(np.float32)
+        return likely
 
 
 class Lexicon(dict[str, float]):
@@ -64,20 +65,21 @@ def _lowest_bit() -> NDArray[np.intp]:
     """For every 16-bit number the index of its lowest set bit."""
     numbers = np.arange(1 << LEAVES, dtype=np.int64)
     numbers[0] = 1
-    return np.log2(numbers & -numbers).astype(np.intp)
+    lowest: NDArray[np.intp] = np.log2(numbers & -numbers).astype(np.intp)
+    return lowest
 
 
 @cache
 def weights() -> Weights:
     """The shipped weights, read once a process."""
     with np.load(WEIGHTS, allow_pickle=False) as data:
-        forests = [_forest(data, name) for name in ("first", "second", "standfirst")]
-        return Weights(*forests, _lexicon(data, "names"), _lexicon(data, "words"))
+        first, second, standfirst = (_forest(data, name) for name in ("first", "second", "standfirst"))
+        return Weights(first, second, standfirst, _lexicon(data, "names"), _lexicon(data, "words"))
 
 
 def _forest(data: Any, name: str) -> Forest:
-    parts = [data[f"{name}_{part}"] for part in Forest._fields[:-1]]
-    return Forest(*parts, float(data[f"{name}_base"]))
+    feature, threshold, mask, leaves = (data[f"{name}_{part}"] for part in Forest._fields[:-1])
+    return Forest(feature, threshold, mask, leaves, float(data[f"{name}_base"]))
 
 
 def _lexicon(data: Any, name: str) -> Lexicon:

@@ -157,8 +157,8 @@ class _Reading:
         if rule is None:
             return
         elements = self.soup.select(rule.css)
-        elements = elements if rule.many else elements[:1]
-        part = self._cut(*elements) if elements else Cut()
+        taken = list(elements) if rule.many else list(elements[:1])
+        part = self._cut(*taken) if taken else Cut()
         chosen = engine.all_of(part)
         if not chosen:
             self.missed.append("body")

@@ -16,7 +16,7 @@ from services.ingest.extract.evidence import Evidence
 from services.ingest.extract.images import images
 from services.ingest.extract.names import related as related_name
 from services.ingest.extract.names import tokens
-from shared.records import Paragraph, Related, Snapshot
+from shared.records import Image, Paragraph, Related, Snapshot
 from shared.text import fold
 
 _HEADING = re.compile(
@@ -126,7 +126,7 @@ def _after(box: Box, first: int, found: Cut) -> Printed:
 
 def _headed(found: Cut, spans: list[tuple[int, int, int]], kept: list[Printed], headed: set[int]) -> list[Printed]:
     """Blocks without a box of their own: a heading among the text, and all that follows it there."""
-    more = []
+    more: list[Printed] = []
     for piece in (found.pieces[n] for n in sorted(headed)):
         if any(k.first <= piece.index < k.last for k in [*kept, *more]):
             continue
@@ -196,7 +196,7 @@ def _rows(pieces: Sequence[Piece]) -> list[list[Piece]]:
 def _snapshot(
     head: Piece, row: Sequence[Piece], found: Cut, evidence: Evidence, target: str | None, zone: str | None
 ) -> Snapshot:
-    date, body = None, []
+    date, body = None, list[Piece]()
     for piece in row[1:]:
         if date is None and len(piece.text) < 60 and not body and (date := dates.parse(piece.text, zone)):
             continue
@@ -209,7 +209,10 @@ def _snapshot(
     return Snapshot(head.text, target, date, lead, tuple(made), pictures)
 
 
-def _pictures(row, found, evidence, body, starts):  # type: ignore[no-untyped-def]
+def _pictures(
+    row: Sequence[Piece], found: Cut, evidence: Evidence, body: Sequence[Piece], starts: Sequence[int]
+) -> tuple[Image, ...]:
+    """The images of one entry."""
     first, last = row[0].index, row[-1].index + 1
     inside = Cut()
     inside.boxes, inside.pieces = found.boxes, found.pieces

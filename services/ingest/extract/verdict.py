@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Literal
 
 from services.ingest.extract.blocks import Cut, Piece
 from services.ingest.extract.evidence import Evidence, types
@@ -17,6 +18,7 @@ _ERROR = re.compile(
 _CHALLENGE = re.compile(
     r"(cf-challenge|cf_chl_|challenge-platform|captcha-delivery|px-captcha|Just a moment\.\.\.|Attention Required!)"
 )
+Access = Literal["free", "metered", "blocked"]
 _SHORT = 140
 _BRIEF = 500
 
@@ -56,7 +58,7 @@ def _headlines(found: Cut) -> int:
     return sum(p.box.tag in ("h2", "h3", "h4") and p.links * 10 > len(p.text) * 9 for p in found.pieces)
 
 
-def _access(found: Cut, evidence: Evidence) -> tuple[str, str | None]:  # type: ignore[return]
+def _access(found: Cut, evidence: Evidence) -> tuple[Access, str | None]:
     free = str(evidence.article.get("isAccessibleForFree", "")).lower()
     walled = any(_WALL & set(tokens(box.names)) for box in found.boxes)
     if free in ("false", "no", "0"):

@@ -10,6 +10,7 @@ import datetime as dt
 import re
 import tomllib
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
@@ -129,7 +130,7 @@ def _read(path: Path) -> tuple[Profile, ...]:
     if not file.version:
         raise OperatorError(f"{path}: no [[version]].", "A profile needs at least one.")
     versions = tuple(_profile(path, text, file, version) for version in file.version)
-    if any(a.since >= b.since for a, b in zip(versions, versions[1:], strict=False)):
+    if any(a.since >= b.since for a, b in pairwise(versions)):
         raise OperatorError(f"{path}: the versions' `since` dates do not ascend.", "Append a newer version at the end.")
     return versions
 
