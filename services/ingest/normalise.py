@@ -123,11 +123,14 @@ def article_id(identity: str) -> str:
 
 
 def item_id(entry: Entry) -> str | None:
-    """The source's own id of an item: the number of a "9544 at http://site" guid, else the guid; None where it is the URL."""
+    """The source's own id of an item: the number of a "9544 at http://site" guid, else the guid.
+
+    None where it is the URL, or a key of our own for what was pushed in without one.
+    """
     found = _LEADING_NUMBER.match(entry.key)
     if found:
         return found.group(1)
-    return None if urls.is_web(entry.key) else entry.key
+    return None if urls.is_web(entry.key) or entry.key.startswith("push:") else entry.key
 
 
 def content_hash(page: Draft) -> str:
