@@ -95,7 +95,7 @@ def test_a_private_address_that_nobody_allowed(data: Path, site: DemoSite) -> No
     refused(process("source", "add", site.feed_url, data=data), 2, "cannot be fetched", "allow_hosts")
 
 
-@pytest.mark.parametrize("path", ["/economy", "/rss.xml"])
+@pytest.mark.parametrize("path", ["/privacy", "/rss.xml"])
 def test_a_page_that_is_no_article(data: Path, site: DemoSite, path: str) -> None:
     said = process("source", "test", f"{site.url}{path}", "--json", *allowed(site), data=data)
     refused(said, 1, "is no article")
