@@ -219,7 +219,7 @@ def _log(text: str) -> None:
     print(f"{time.strftime('%H:%M:%S')} {text}", flush=True)
 
 
-def run(scene: Scene, tally: Tally, postgres: servers.Postgres | None, *, chaos_s: float, quiet_s: float, rate: float,
+def run(scene: Scene, tally: Tally, postgres: servers.Postgres | None, *, chaos_s: float, quiet_s: float, rate: float, hurry: float = 1.0,
         limit_s: float = 300.0) -> dict[str, Any]:  # fmt: skip
     """The whole run; returns the figures."""
     mayhem = Mayhem(scene, tally, postgres)
@@ -228,7 +228,7 @@ def run(scene: Scene, tally: Tally, postgres: servers.Postgres | None, *, chaos_
     while (now := time.monotonic()) - started < chaos_s + quiet_s:
         passed_s, before = now - before, now
         if now - started < chaos_s:
-            mayhem.step(min(passed_s, 1.0))
+            mayhem.step(min(passed_s, 1.0) * hurry)
         else:
             mayhem.end()
         for _ in range(round(rate * (now - started)) - changes):
