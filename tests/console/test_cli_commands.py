@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -449,6 +450,18 @@ def test_tables_are_whole_where_nobody_watches(run: Run) -> None:
     url = "https://news.example/" + "x" * 300
     follow(run, "long", url)
     assert url in run("source", "list").out
+
+
+def test_a_narrow_terminal_breaks_no_value(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = "https://news.example/" + "section/" * 12
+    follow(run, "long", url)
+    monkeypatch.setenv("COLUMNS", "60")
+    said = run("source", "list")
+    assert re.search(rf"^url +{re.escape(url)}$", said.out, re.MULTILINE)
+    assert "last error" not in said.out  # nothing to say
+    book = run("ledger").out
+    assert max(map(len, book.splitlines())) <= 60
+    assert "balanced" in book
 
 
 def test_control_characters_do_not_reach_the_terminal() -> None:

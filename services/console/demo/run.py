@@ -46,6 +46,8 @@ PACE_S, AHEAD = 0.3, 8
 """Seconds between releases, and how many may be out that the wire has not seen: the feed shows only its newest items."""
 NO_ARTICLES = sum(brief.kind == "about" for brief in briefs())
 """Pages of the site that belong into quarantine."""
+RELATIONS = ("duplicate", "same_story", "related")
+"""The bundle holds each of them: a re-published copy, two stories told twice, and what merely belongs together."""
 STEADY_S = 1.5
 """For so long everything must be in its place before the demo believes it."""
 
@@ -267,6 +269,7 @@ class Demo:
         held_back = sum(line.quarantined for line in seen.books.intake) - NO_ARTICLES
         if held_back > 0:
             left.append(f"{held_back} pages are in quarantine that should have become articles")
+        left += [f"no two articles are linked as {name}" for name in RELATIONS if not seen.links.get(name)]
         return [*left, *self._changes_missing(), *self._partner_faults(seen)]
 
     def _changes_missing(self) -> list[str]:
