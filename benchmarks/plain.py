@@ -61,8 +61,8 @@ def extract(entry_id: int, page: str, url: str) -> dict[str, Any]:
     else:
         found = _with_trafilatura(body, finding)
     with begin() as work:
-        row = {"id": entry_id, "source_id": 1, "article_id": None}
-        storing.store(work.connection, row, found, None, 0, now)
+        row = {"id": entry_id, "source_id": 1, "article_id": None, "page_id": 0}
+        storing.store(work, [(row, found, None)])
         intake.finish_entry(work.connection, entry_id, "stored", article_id=found.article.id)
     result: dict[str, Any] = records.to_plain(found.article)
     return result

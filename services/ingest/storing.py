@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 
 import msgspec
 from sqlalchemy import Connection
 
 from services.ingest import changes, schedule
 from services.ingest.normalise import Extracted
+from shared import queue
 from shared.errors import Rejected
-from shared.models import Row
-from shared.store import articles
+from shared.models import EntryRow, Row
+from shared.queue import Failure, Work
+from shared.store import articles, claims, intake
 
 
 class Stored(msgspec.Struct, frozen=True):
@@ -49,21 +52,67 @@ def compare(connection: Connection, entry: Row, found: Extracted) -> Compared | 
     return Compared(newest[0].revision, change)
 
 
-def store(
-    connection: Connection, entry: Row, found: Extracted, compared: Compared | None, page_id: int, now: dt.datetime
-) -> Stored:
-    """Stores what was extracted for an entry. The second time, or by another entry, it is a quiet no-op."""
-    article = found.article
-    known = _known(connection, entry, found, lock=True)
-    if known is None:
-        if articles.create(connection, article, found.identity, entry["source_id"], entry["id"], page_id, now):
-            return Stored(article.id, "stored", changed=True)
-        known = articles.find(connection, found.identity, lock=True)
-        assert known is not None  # somebody else created it just now
-    state = "stored" if _first_of(connection, known["id"], entry) else "duplicate"
-    if known["content_hash"] == article.content_hash and known["state"] == "usable":
+Result = tuple[Extracted, Compared | None] | Failure
+
+
+def settle(work: Work, pairs: Sequence[tuple[Row, Result]]) -> None:
+    """Commits what extracting a batch of claimed entries came to, except where the claim was lost.
+
+    Articles never seen, the usual case, are stored all at once; the others one by one.
+    """
+    ours = {row["id"] for row in claims.mine(work.connection, EntryRow, [row for row, _ in pairs])}
+    kept = [(row, result) for row, result in pairs if row["id"] in ours]
+    done = {row["id"]: _failed(row, result) for row, result in kept if isinstance(result, Failure)}
+    found = {row["id"]: (row, *result) for row, result in kept if not isinstance(result, Failure)}
+    for key, stored in store(work, list(found.values())).items():
+        row, extracted, _ = found[key]
+        done[key] = _finished(work, row, extracted, stored)
+        if stored.changed:
+            work.ring("article.ingested", [stored.article_id])
+    intake.finish_entries(work.connection, list(done.values()))
+
+
+def _failed(row: Row, failure: Failure) -> intake.Finished:
+    state = "quarantined" if row["state"] == "waiting" else row["state"]  # a known article keeps its place in the book
+    return intake.Finished(row["id"], state, failure.reason, failure.detail, row["article_id"], row["host"])
+
+
+def _finished(work: Work, row: Row, found: Extracted, stored: Stored) -> intake.Finished:
+    published = found.article.published
+    again = revisit_at(published.at if published else row["seen_at"], work.now, queue.SETTINGS.fetch.revisit_pace)
+    looks_again = row["host"] is not None and stored.state == "stored"
+    return intake.Finished(
+        row["id"], stored.state, None, None, stored.article_id, row["host"], again if looks_again else None
+    )
+
+
+def store(work: Work, found: Sequence[tuple[Row, Extracted, Compared | None]]) -> dict[int, Stored]:
+    """Stores articles. The second time, or by another entry, it is a quiet no-op. Returns entry id -> what became of it."""
+    known = articles.known_identities(work.connection, [extracted.identity for _, extracted, _ in found])
+    fresh: dict[str, articles.New] = {}
+    for row, extracted, _ in found:
+        if extracted.identity not in known and row["article_id"] is None:
+            fresh.setdefault(extracted.identity, articles.New(
+                extracted.article, extracted.identity, row["source_id"], row["id"], row["page_id"]))  # fmt: skip
+    created = articles.create_many(work.connection, list(fresh.values()), work.now) if fresh else set()
+    done = {
+        one.entry_id: Stored(one.article.id, "stored", changed=True)
+        for one in fresh.values()
+        if one.article.id in created
+    }
+    for row, extracted, compared in found:
+        if row["id"] not in done:
+            done[row["id"]] = _store_known(work, row, extracted, compared)
+    return done
+
+
+def _store_known(work: Work, row: Row, found: Extracted, compared: Compared | None) -> Stored:
+    known = _known(work.connection, row, found, lock=True)
+    assert known is not None  # it was known before, or somebody else created it just now
+    state = "stored" if _first_of(work.connection, known["id"], row) else "duplicate"
+    if known["content_hash"] == found.article.content_hash and known["state"] == "usable":
         return Stored(known["id"], state, changed=False)
-    articles.revise(connection, known, article, _kind(known, compared), entry["id"], page_id, now)
+    articles.revise(work.connection, known, found.article, _kind(known, compared), row["id"], row["page_id"], work.now)
     return Stored(known["id"], state, changed=True)
 
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import functools
 from pathlib import Path
 
 from sqlalchemy import Connection
 
-from services.ingest import lane, normalise, polled, polling, profiles, storing
+from services.ingest import lane, normalise, polled, polling, profiles, storing, websub
 from services.ingest.normalise import Extracted, Finding
-from shared import clock, queue
+from shared import clock, queue, vault
 from shared.models import EntryRow, Row, SourceRow
 from shared.queue import Failure, attempt, begin, holding
 from shared.sandbox import Sandbox
 from shared.store import claims, intake
+from shared.store import websub as subscriptions
 
 CFG = queue.SETTINGS
 BIG = 1_000_000  # bytes above which a page is extracted in a child with a CPU limit
@@ -39,6 +41,29 @@ def poll_source(ids: list[int]) -> None:
                 polled.settle(work, row, got)
 
 
+@queue.task("ingest.ask_hubs")
+def ask_hubs(ids: list[int]) -> None:
+    """Hubs are asked to push, again before a lease ends."""
+    with begin() as work:
+        rows = subscriptions.claim_subscriptions(work.connection, ids, work.now)
+    for row in rows:
+        (secret,) = vault.unseal(CFG.folder, row["secret"])
+        got = attempt(websub.ask, queue.door(), row, websub.callback(CFG.web.url, row["token"]), secret)
+        with begin() as work:
+            _settle_hub(work, row, got)
+
+
+def _settle_hub(work: queue.Work, row: Row, got: Failure | None) -> None:
+    if got is not None and not got.later:
+        tomorrow = work.now + dt.timedelta(seconds=websub.DENIED_S)
+        subscriptions.denied(work.connection, row, tomorrow, got.detail)
+        return
+    base_s = websub.UNREACHED_S if got else websub.UNVERIFIED_S
+    wait_s = queue.backoff_s(row["failures"] + 1, base_s=base_s, limit_s=websub.DENIED_S)
+    again = work.now + dt.timedelta(seconds=wait_s)
+    subscriptions.asked(work.connection, row, again, got.detail if got else None)
+
+
 @queue.task("ingest.fetch_host")
 def fetch_host(keys: list[str]) -> None:
     """A host's lane becomes pages, politely."""
@@ -54,17 +79,16 @@ def extract_pages(ids: list[int]) -> None:
     with holding(EntryRow, rows):
         results = _results(rows)
         with begin() as work:
-            for row, result in sorted(zip(rows, results, strict=True), key=_article):
-                _settle_page(work, row, result)
+            storing.settle(work, sorted(zip(rows, results, strict=True), key=_article))
 
 
-def _article(settled: tuple[Row, Result]) -> str:
+def _article(settled: tuple[Row, storing.Result]) -> str:
     """Articles are locked in the order of their ids, here as in enrichment: PostgreSQL would find a deadlock otherwise."""
     result = settled[1]
     return "" if isinstance(result, Failure) else result[0].article.id
 
 
-def _results(rows: list[Row]) -> list[Result]:
+def _results(rows: list[Row]) -> list[storing.Result]:
     with queue.store().read() as connection:
         pages = intake.pages(connection, [row["page_id"] for row in rows])
         sources = intake.source_facts(connection, {row["source_id"] for row in rows})
@@ -73,10 +97,7 @@ def _results(rows: list[Row]) -> list[Result]:
         return [_compared(connection, row, one) for row, one in zip(rows, found, strict=True)]
 
 
-Result = tuple[Extracted, storing.Compared | None] | Failure
-
-
-def _compared(connection: Connection, row: Row, found: Extracted | Failure) -> Result:
+def _compared(connection: Connection, row: Row, found: Extracted | Failure) -> storing.Result:
     if isinstance(found, Failure):
         return found
     compared = attempt(storing.compare, connection, row, found)
@@ -92,24 +113,6 @@ def _extract(row: Row, page: Row, source: Row) -> Extracted | Failure:
     return attempt(
         function, page["body"], page["content_type"], page["fetched_at"], finding, profile_of(source), CFG.ingest.zone
     )
-
-
-def _settle_page(work: queue.Work, row: Row, result: Result) -> None:
-    if not claims.settle(work.connection, EntryRow, row):
-        return
-    if isinstance(result, Failure):
-        # A known article keeps its place in the book.
-        state = "quarantined" if row["state"] == "waiting" else row["state"]
-        intake.finish_entry(work.connection, row["id"], state, reason=result.reason, detail=result.detail)
-        return
-    found, compared = result
-    stored = storing.store(work.connection, row, found, compared, row["page_id"], work.now)
-    published = found.article.published
-    revisit = storing.revisit_at(published.at if published else row["seen_at"], work.now, CFG.fetch.revisit_pace)
-    intake.finish_entry(work.connection, row["id"], stored.state, article_id=stored.article_id,
-                        revisit_at=revisit if row["host"] and stored.state == "stored" else None)  # fmt: skip
-    if stored.changed:
-        work.ring("article.ingested", [stored.article_id])
 
 
 def profile_of(source: Row) -> profiles.Profile | None:

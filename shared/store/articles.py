@@ -42,17 +42,50 @@ def get(connection: Connection, article_id: str) -> Row | None:
     return dict(row) if row else None
 
 
+class New(msgspec.Struct, frozen=True):
+    """An article never seen: its first revision, its natural key, and where it was found."""
+
+    article: records.Article
+    identity: str
+    source_id: int
+    entry_id: int
+    page_id: int | None
+
+
 def create(connection: Connection, article: records.Article, identity: str, source_id: int, entry_id: int, page_id: int | None,
            now: dt.datetime) -> bool:  # fmt: skip
     """A new article with its first revision, waiting for enrichment. False: somebody stored it in the meantime."""
-    row = _present(article) | {
-        "id": article.id, "identity": identity, "source_id": source_id, "revision": 1, "enriched_revision": 0,
-        "first_seen_at": now, "backfill": article.backfill, "due_at": now, "lease_epoch": 0, "attempts": 0, "state": "usable",
-    }  # fmt: skip
-    if not insert_ignore(connection, ArticleRow, [row], conflict=["identity"], returning="id"):
-        return False
-    _add_revision(connection, article, "new", entry_id, page_id, now)
-    return True
+    return bool(create_many(connection, [New(article, identity, source_id, entry_id, page_id)], now))
+
+
+def create_many(connection: Connection, new: Sequence[New], now: dt.datetime) -> set[str]:
+    """Stores articles with their first revisions, waiting for enrichment.
+
+    Returns the ids of those stored; the others were stored by somebody else in the meantime. An identity may be in a
+    batch once.
+    """
+    rows = [
+        _present(one.article) | {
+            "id": one.article.id, "identity": one.identity, "source_id": one.source_id, "revision": 1,
+            "enriched_revision": 0, "first_seen_at": now, "backfill": one.article.backfill, "due_at": now,
+            "lease_epoch": 0, "attempts": 0, "state": "usable",
+        }
+        for one in new
+    ]  # fmt: skip
+    insert_ignore(connection, ArticleRow, rows, conflict=["identity"])
+    revisions_ = [_revision_row(one.article, "new", one.entry_id, one.page_id, now) for one in new]
+    insert_ignore(connection, RevisionRow, revisions_, conflict=["article_id", "revision"])
+    owners = select(RevisionRow.article_id, RevisionRow.entry_id).where(
+        RevisionRow.article_id.in_([one.article.id for one in new]), RevisionRow.revision == 1
+    )
+    by_id = {one.article.id: one.entry_id for one in new}
+    return {article_id for article_id, entry_id in connection.execute(owners) if by_id[article_id] == entry_id}
+
+
+def known_identities(connection: Connection, identities: Collection[str]) -> set[str]:
+    """Those of the identities that have an article."""
+    found = select(ArticleRow.identity).where(ArticleRow.identity.in_(list(identities)))
+    return set(connection.execute(found).scalars())
 
 
 def revise(connection: Connection, known: Row, article: records.Article, kind: str, entry_id: int, page_id: int | None,
@@ -63,7 +96,7 @@ def revise(connection: Connection, known: Row, article: records.Article, kind: s
     )
     changes = _present(revised) | {"revision": revised.revision, "due_at": now, "state": revised.state}
     connection.execute(update(ArticleRow).where(ArticleRow.id == known["id"]).values(changes))
-    _add_revision(connection, revised, kind, entry_id, page_id, now)
+    connection.execute(insert(RevisionRow).values(_revision_row(revised, kind, entry_id, page_id, now)))
     return revised
 
 
@@ -272,12 +305,11 @@ def newest(connection: Connection, limit: int, *, state: str | None = None) -> l
     return [dict(row) for row in connection.execute(found).mappings()]
 
 
-def _add_revision(connection: Connection, article: records.Article, kind: str, entry_id: int, page_id: int | None,
-                  now: dt.datetime) -> None:  # fmt: skip
-    connection.execute(insert(RevisionRow).values(
-        article_id=article.id, revision=article.revision, kind=kind, record=records.to_json(article), annotations=None,
-        content_hash=article.content_hash, page_id=page_id, entry_id=entry_id, at=now,
-    ))  # fmt: skip
+def _revision_row(article: records.Article, kind: str, entry_id: int, page_id: int | None, now: dt.datetime) -> Row:
+    return {
+        "article_id": article.id, "revision": article.revision, "kind": kind, "record": records.to_json(article),
+        "annotations": None, "content_hash": article.content_hash, "page_id": page_id, "entry_id": entry_id, "at": now,
+    }  # fmt: skip
 
 
 def _present(article: records.Article) -> Row:

@@ -15,7 +15,7 @@ from shared import records
 from shared.errors import OperatorError
 from shared.models import EntryRow, PageRow, RobotsRow, Row, SourceRow
 from shared.store import claims, lanes
-from shared.store.rows import insert_ignore, upsert
+from shared.store.rows import insert_ignore, update_many, upsert
 
 CHANGED = "changed"
 """The reason of an entry whose page is to be fetched once more as soon as what we have of it is through."""
@@ -200,6 +200,40 @@ def finish_entry(connection: Connection, entry_id: int, state: str, *, reason: s
     connection.execute(update(EntryRow).where(EntryRow.id == entry_id).values(values))
     if revisit_at is not None and before.host:
         lanes.wake(connection, "host", [lanes.host_lane(before.host)], revisit_at)
+
+
+class Finished(msgspec.Struct, frozen=True):
+    """An entry's place in the book, and when its page is looked at again, if ever."""
+
+    entry_id: int
+    state: str
+    reason: str | None = None
+    detail: str | None = None
+    article_id: str | None = None
+    host: str | None = None
+    revisit_at: dt.datetime | None = None
+
+
+def finish_entries(connection: Connection, done: Sequence[Finished]) -> None:
+    """`finish_entry` for many."""
+    found = select(EntryRow.id, EntryRow.due_at).where(
+        EntryRow.id.in_([one.entry_id for one in done]), EntryRow.reason == CHANGED
+    )
+    changed = dict(connection.execute(found.with_for_update()).all())
+    done = [msgspec.structs.replace(one, revisit_at=changed.get(one.entry_id, one.revisit_at)) for one in done]
+    rows = [
+        {"id": one.entry_id, "state": one.state, "reason": one.reason, "detail": one.detail[:500] if one.detail else None,
+         "article_id": one.article_id, "step": "fetch" if one.revisit_at else None, "due_at": one.revisit_at,
+         "lease_owner": None, "lease_until": None, "attempts": 0, "gone_seen": 0}
+        for one in done
+    ]  # fmt: skip
+    update_many(connection, EntryRow, rows, key=["id"])
+    again: dict[str, dt.datetime] = {}
+    for one in done:
+        if one.revisit_at is not None and one.host:
+            again[one.host] = min(one.revisit_at, again.get(one.host, one.revisit_at))
+    for host in sorted(again):
+        lanes.wake(connection, "host", [lanes.host_lane(host)], again[host])
 
 
 def due_pages(connection: Connection, now: dt.datetime, limit: int) -> list[Row]:
