@@ -79,13 +79,14 @@ def _park(lane: Row, endpoint_id: int) -> None:
 
 
 class Drain:
-    """One drain of one lane: what is in flight, what is done but not committed, and the lane's breaker."""
+    """One drain of one lane: what is in flight, done but not committed, taken but not sent; and the lane's breaker."""
 
     def __init__(self, lane: Row, endpoint: Row) -> None:
         self.lane, self.endpoint = lane, endpoint
         self.target = target_of(endpoint)
         self.flying: dict[Future[Sent], Row] = {}
         self.done: list[Sent] = []
+        self.unsent: list[Row] = []
         self.breaker = records.from_json(lane["breaker"], policy.Breaker) if lane["breaker"] else policy.Breaker()
         self.blocked: dt.datetime | None = None
         self.failures: int = lane["failures"]
@@ -100,6 +101,7 @@ class Drain:
             if going_on and not waiting:
                 waiting = self.take()
             if not going_on:
+                self.unsent += waiting
                 waiting = []
             while waiting and len(self.flying) < self.slots():
                 self.launch(waiting.pop(0))
@@ -184,6 +186,8 @@ class Drain:
         values: dict[str, Any] = {"blocked_until": self.blocked, "failures": self.failures,
                                   "breaker": records.to_json(self.breaker).decode()}  # fmt: skip
         with begin() as work:
+            if self.unsent:
+                partners.call_off(work.connection, [row["id"] for row in self.unsent])
             left = lanes.rest(work.connection, self.lane, **values)
             if left is not None and left <= work.now and self.blocked is None and self.open:
                 work.ring("endpoint.due", [self.lane["key"]])

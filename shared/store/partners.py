@@ -228,6 +228,12 @@ def begin_attempts(connection: Connection, ids: Collection[int]) -> set[int]:
     return set(connection.execute(statement).scalars())
 
 
+def call_off(connection: Connection, ids: Collection[int]) -> None:
+    """Deliveries marked as being tried of which no byte left: they were not."""
+    due = (DeliveryRow.id.in_(list(ids)), DeliveryRow.begun > 0)
+    connection.execute(update(DeliveryRow).where(*due).values(begun=DeliveryRow.begun - 1))
+
+
 def record(connection: Connection, endpoint_id: int, tried: Sequence[Tried]) -> None:
     """Appends the attempts to the endpoint's chained log, and moves each delivery on, if it still waits."""
     chain = connection.execute(
@@ -256,7 +262,7 @@ _NEXT_STATE = {"delivered": "delivered", "retry": "due", "disabled": "due", "dea
 
 def _move_on(connection: Connection, one: Tried) -> bool:
     state = _NEXT_STATE[one.outcome]
-    values: dict[str, Any] = {"state": state, "attempts": DeliveryRow.begun, "reason": one.reason,
+    values: dict[str, Any] = {"state": state, "attempts": DeliveryRow.attempts + 1, "reason": one.reason,
                               "due_at": one.due_at or one.at if state == "due" else None}  # fmt: skip
     if state == "delivered":
         values["delivered_at"] = one.at
