@@ -4,6 +4,7 @@
     410                          Disable: the endpoint wants nothing more
     429, 503                     RetryAt, and the whole lane waits (Retry-After in full)
     no answer (connect, time)    RetryAt, and the whole lane waits
+    the line cut while sending   RetryAt, this article only
     a refusal of our own door    Disable: this address can never be called
     any other status             RetryAt, this article only; after the last attempt Dead
 
@@ -85,6 +86,10 @@ NEVER_ARRIVED = frozenset(
 """Failures before the first byte of the request left."""
 
 
+CUT = frozenset({"connection-reset", "cut-short", "protocol-error"})
+"""Failures of one exchange with a partner that takes connections and answers in time."""
+
+
 class Delivered(msgspec.Struct, frozen=True):
     """The partner has it. `cut` notes a body that broke off after a good head."""
 
@@ -157,8 +162,11 @@ def reason_of(outcome: Outcome) -> str:
 
 
 def concerns_lane(outcome: Outcome) -> bool:
-    """Whether the endpoint as a whole is in trouble, not just this article."""
-    return outcome.status in (None, 429, 503)
+    """Whether the endpoint as a whole is in trouble, not just this article.
+
+    A line cut under one request is not: where most are cut, the breaker sees it by the rate.
+    """
+    return outcome.status in (429, 503) or (outcome.status is None and outcome.failure not in CUT)
 
 
 def lane_pause(failures: int, jitter: float, asked_s: float | None = None) -> float:

@@ -60,7 +60,12 @@ def test_other_refusals_concern_this_article_only(status: int) -> None:
     assert judge(Outcome(status=status), 2, NOW, 0.0) == RetryAt(after(300), f"http-{status}")
 
 
-@pytest.mark.parametrize("failure", ["connect-timeout", "read-timeout", "connection-reset"])
+@pytest.mark.parametrize("failure", ["connection-reset", "cut-short", "protocol-error"])
+def test_a_cut_line_concerns_this_article_only(failure: str) -> None:
+    assert judge(Outcome(failure=failure), 2, NOW, 0.0) == RetryAt(after(300), failure)
+
+
+@pytest.mark.parametrize("failure", ["connect-timeout", "read-timeout", "deadline"])
 def test_no_answer_concerns_the_lane(failure: str) -> None:
     assert judge(Outcome(failure=failure), 2, NOW, 0.0) == RetryAt(after(300), failure, True, after(5))
     assert judge(Outcome(failure=failure), 2, NOW, 0.0, lane_failures=3) == RetryAt(
