@@ -286,7 +286,7 @@ def websub(body: bytes, url: str, headers: Mapping[str, str]) -> WebSub | None:
 
     The topic is the declared self link, else the address itself.
     """
-    from_header = _pointed(_header_links(headers), url, "header")
+    from_header = websub_in_header(url, headers)
     if from_header and from_header.topic:
         return from_header
     content_type = _header(headers, "content-type")
@@ -295,6 +295,11 @@ def websub(body: bytes, url: str, headers: Mapping[str, str]) -> WebSub | None:
         topic = from_body.topic if from_body else ""
         return msgspec.structs.replace(from_header, topic=topic or url)
     return from_body if from_body is None or from_body.topic else msgspec.structs.replace(from_body, topic=url)
+
+
+def websub_in_header(url: str, headers: Mapping[str, str]) -> WebSub | None:
+    """What the Link header alone declares; the topic is empty where it names none."""
+    return _pointed(_header_links(headers), url, "header")
 
 
 def _pointed(links: Iterable[_Pointer], base: str, via: str) -> WebSub | None:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import random
+import secrets
 from typing import Any
 
 import msgspec
 
 from services.ingest import polling, schedule
-from shared import queue
+from shared import queue, vault
 from shared.models import Row, SourceRow
 from shared.queue import Failure, Work
 from shared.records import from_json, to_json
-from shared.store import claims, installation, intake
+from shared.store import claims, installation, intake, websub
 
 CFG = queue.SETTINGS
 
@@ -32,7 +33,11 @@ def settle(work: Work, row: Row, got: polling.Read | Failure) -> None:
         installation.audit(work.connection, "briefwire", f"source.{change}", row["name"], decided.reason, work.now)
     if decided.due_at is None:
         values |= {"state": "stopped", "last_error": decided.reason}
-    values |= {"due_at": decided.due_at, "url": decided.move_to or row["url"], "polled_at": work.now}
+    due_at = decided.due_at
+    if due_at is not None and websub.pushed_since(work.connection, row["id"], claims.since(row)):
+        due_at = work.now  # the push may have come after the feed was read
+        work.ring("source.due", [row["id"]])
+    values |= {"due_at": due_at, "url": decided.move_to or row["url"], "polled_at": work.now}
     claims.settle(work.connection, SourceRow, row, rhythm=to_json(decided.state).decode(), **values)
 
 
@@ -48,6 +53,7 @@ def _read(work: Work, row: Row, got: polling.Read) -> tuple[schedule.Outcome, di
         found = polling.new_entries(got.feed, first_poll=first, now=work.now, backfill_days=CFG.ingest.backfill_days)
         _, hosts = intake.add_entries(work.connection, row["id"], found, work.now)
         work.ring("host.due", hosts)
+        _declare(work, row["id"], got.hub)
     values = {
         "failures": 0,
         "last_error": None,
@@ -56,6 +62,16 @@ def _read(work: Work, row: Row, got: polling.Read) -> tuple[schedule.Outcome, di
         "last_modified": got.last_modified,
     }
     return got.outcome, values | {"first_polled_at": row["first_polled_at"] or work.now}
+
+
+def _declare(work: Work, source_id: int, hub: tuple[str, str] | None) -> None:
+    """A hub that the source names is asked to push, where it could reach us."""
+    if not CFG.web.url:
+        return
+    token, secret = secrets.token_urlsafe(24), vault.seal(CFG.folder, [secrets.token_urlsafe(32)])
+    asked = websub.declare(work.connection, source_id, hub, token, secret, work.now)
+    if asked is not None:
+        work.ring("websub.due", [asked])
 
 
 def _state(work: Work, row: Row) -> schedule.PollState:

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from services.ingest import fetch, listings, schedule, sitemaps
+from services.ingest import fetch, listings, schedule, sitemaps, websub
 from services.ingest.profiles import Profile
 from shared import records, urls
 from shared.errors import Rejected
@@ -21,12 +21,13 @@ _SITEMAPS = Sandbox("services.ingest.sitemaps:parse", cpu_s=5.0, memory_mb=1024,
 
 
 class Read(msgspec.Struct, frozen=True):
-    """What a poll brought. `feed` is None where nothing changed since last time."""
+    """What a poll brought. `feed` is None where nothing changed since last time; `hub` is the WebSub hub it names, and the topic."""
 
     feed: records.Feed | None
     outcome: schedule.Outcome
     etag: str | None = None
     last_modified: str | None = None
+    hub: tuple[str, str] | None = None
 
 
 def read(door: Door, source: Row, profile: Profile | None) -> Read:
@@ -54,7 +55,8 @@ def read(door: Door, source: Row, profile: Profile | None) -> Read:
                 feed = _through_index(door, feed)
             moved = got.final_url if got.permanent and got.final_url != source["url"] else None
             outcome = schedule.Outcome(kind="read", ttl_s=feed.ttl_s, max_age_s=got.max_age_s, moved_to=moved)
-            return Read(feed, outcome, got.etag, got.last_modified)
+            hub = websub.offered(feed, got.body, got.final_url, got.headers)
+            return Read(feed, outcome, got.etag, got.last_modified, hub)
 
 
 def _through_index(door: Door, index: records.Feed) -> records.Feed:

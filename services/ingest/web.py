@@ -8,15 +8,17 @@ POST /websub/{token}       a hub pushes: the source is polled at once
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
+import random
 import secrets
 from urllib.parse import quote
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute
 
-from services.ingest import pushing
+from services.ingest import pushing, websub
 from shared import signatures, vault
 from shared.api import Problem, Site, bearer, here, route, unauthorised
 from shared.errors import OperatorError, Rejected
@@ -25,6 +27,7 @@ from shared.openapi import Answer, Operation, Parameter, problem
 from shared.queue import Work
 from shared.records import Entry
 from shared.store import desk, intake, keys, pushes
+from shared.store import websub as subscriptions
 from shared.urls import host_key
 
 _SOURCE = Parameter("source", "path", "The source's name.")
@@ -92,13 +95,45 @@ STATUS = Operation(
     security=("pushKey",),
 )  # fmt: skip
 
+_TOKEN = Parameter("token", "path", "The token of one subscription.")
+VERIFY = Operation(
+    "GET", "/websub/{token}", "websubVerify", "A WebSub hub asks whether we meant to subscribe, or says that it refuses.",
+    {
+        200: Answer("We did: the challenge.", {"text/plain": _TEXT}),
+        404: problem("We did not ask for this."),
+        **_BROKEN,
+    },
+    (
+        _TOKEN,
+        *(Parameter(name, "query", "As WebSub has it.") for name in
+          ("hub.mode", "hub.topic", "hub.challenge", "hub.lease_seconds", "hub.reason")),
+    ),
+)  # fmt: skip
+NOTIFY = Operation(
+    "POST", "/websub/{token}", "websubNotify", "A WebSub hub pushes. Answered the same whether its signature fits or not.",
+    {
+        202: Answer("Taken; without a signature that fits it is ignored."),
+        404: problem("There is no such subscription."),
+        413: problem("The body is too large."),
+        400: problem("The body was cut short."),
+        **_BROKEN,
+    },
+    (_TOKEN, Parameter("X-Hub-Signature", "header", "method=hexdigest, by the secret that we gave.")),
+    {"*/*": _TEXT},
+)  # fmt: skip
+
 
 def routes(site: Site | None = None) -> list[BaseRoute]:
     """The routes of this service, over this process's store unless told otherwise."""
     at = site or here()
     push = Push(at)
-    limited = _with_limit(PUSH, int(at.settings.fetch.max_mb * 1024 * 1024))
-    return [route(limited, push.post), route(STATUS, push.status)]
+    limit = int(at.settings.fetch.max_mb * 1024 * 1024)
+    return [
+        route(_with_limit(PUSH, limit), push.post),
+        route(STATUS, push.status),
+        route(VERIFY, Called(at).verify),
+        route(_with_limit(NOTIFY, limit), Called(at).notify),
+    ]
 
 
 def _with_limit(operation: Operation, limit: int) -> Operation:
@@ -187,6 +222,48 @@ class Push:
         ):  # no secret of no source fits, so this cannot be reached; said for the reader and the type checker
             raise unauthorised("There is nothing to verify the signature with.")
         return source, name
+
+
+class Called:
+    """Hubs that call back."""
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+
+    def verify(self, request: Request, body: bytes) -> Response:
+        """Confirms what we asked for, and nothing else."""
+        fields = request.query_params
+        mode, challenge = fields.get("hub.mode"), fields.get("hub.challenge", "")
+        with self.site.begin() as work:
+            row = subscriptions.subscription(work.connection, request.path_params["token"])
+            if row is None or fields.get("hub.topic") != row["topic"]:
+                raise Problem(404, "not-asked-for", "We did not ask for this topic here.")
+            if mode == "denied":
+                tomorrow = work.now + dt.timedelta(seconds=websub.DENIED_S)
+                subscriptions.denied(work.connection, row, tomorrow, fields.get("hub.reason") or "The hub refuses.")
+                return PlainTextResponse("")
+            if mode != ("unsubscribe" if row["state"] == "gone" else "subscribe") or not challenge:
+                raise Problem(404, "not-asked-for", f"We did not ask to {str(mode)[:20]} here.")
+            if mode == "subscribe":
+                self._granted(work, row, websub.granted_s(fields.get("hub.lease_seconds")))
+        return PlainTextResponse(challenge, headers={"X-Content-Type-Options": "nosniff"})
+
+    def _granted(self, work: Work, row: Row, lease_s: int) -> None:
+        renew_at = websub.renew_at(work.now, lease_s, random.random())  # noqa: S311 - jitter
+        subscriptions.verified(work.connection, row, work.now + dt.timedelta(seconds=lease_s), renew_at)
+
+    def notify(self, request: Request, body: bytes) -> Response:
+        """Has the source polled at once where the push is signed by our secret; ignores it otherwise."""
+        with self.site.store.read() as connection:
+            row = subscriptions.subscription(connection, request.path_params["token"])
+        if row is None:
+            raise Problem(404, "no-such-subscription", "There is no subscription at this address.")
+        (secret,) = vault.unseal(self.site.settings.folder, row["secret"])
+        if row["state"] != "gone" and websub.genuine(secret, request.headers.get("x-hub-signature"), body):
+            with self.site.begin() as work:
+                if subscriptions.pushed(work.connection, row, work.now):
+                    work.ring("source.due", [row["source_id"]])
+        return Response(status_code=202)
 
 
 def _read(request: Request, body: bytes) -> pushing.Pushed:

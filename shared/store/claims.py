@@ -106,6 +106,12 @@ def settle_many(connection: Connection, table: type[Any], results: Sequence[tupl
     update_many(connection, table, [free | values | {key: row[key]} for row, values in results], key=[key])
 
 
+def since(row: Row) -> dt.datetime:
+    """When a row was claimed for the usual time."""
+    until: dt.datetime = row["lease_until"]
+    return until - dt.timedelta(seconds=LEASE_S)
+
+
 def renew(connection: Connection, table: type[Any], row: Row, now: dt.datetime, lease_s: float = LEASE_S) -> bool:
     """Prolongs a claim that is still ours; False where it is lost."""
     return settle(connection, table, row, lease_owner=row["lease_owner"], attempts=row["attempts"],

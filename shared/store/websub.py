@@ -209,9 +209,11 @@ def verified(connection: Connection, row: Row, expires_at: dt.datetime, renew_at
 
 
 def denied(connection: Connection, row: Row, due_at: dt.datetime, reason: str) -> None:
-    """The hub will not push; it is asked again then."""
-    values = {"state": "denied", "due_at": due_at, "reason": reason[:500], "lease_epoch": WebsubRow.lease_epoch + 1}
-    connection.execute(update(WebsubRow).where(WebsubRow.id == row["id"]).values(values))
+    """The hub will not push; it is asked again then. Does nothing where the row has moved on since it was read."""
+    values = {"state": "denied", "due_at": due_at, "reason": reason[:500], "lease_epoch": WebsubRow.lease_epoch + 1,
+              "lease_owner": None, "lease_until": None}  # fmt: skip
+    same = (WebsubRow.id == row["id"], WebsubRow.lease_epoch == row["lease_epoch"])
+    connection.execute(update(WebsubRow).where(*same).values(values))
 
 
 def pushed(connection: Connection, row: Row, now: dt.datetime) -> bool:

@@ -12,7 +12,7 @@ from sqlalchemy import select
 from standardwebhooks import Webhook
 
 from services.ingest import tasks, web
-from shared import clock, vault
+from shared import clock, queue, vault
 from shared.api import Site
 from shared.models import EntryRow
 from shared.store import articles, desk, engine, intake, keys, ledger
@@ -41,6 +41,7 @@ def rung() -> Rung:
 @pytest.fixture
 def client(store: Store, tmp_path: Path, rung: Rung, monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
     monkeypatch.setattr(engine, "_current", store)
+    monkeypatch.setattr(queue.bell, "ring", Rung())  # there is no broker to ring
     with store.write() as c:
         source = intake.add_source(c, name="harbour", url="", kind="push", profile=None, now=clock.now())
         keys.add(c, "push", source, KEY, clock.now())

@@ -14,6 +14,7 @@ import pytest
 import requests
 
 from services.publish import lane, web
+from shared import queue
 from shared.api import Site
 from shared.records import Similar
 from shared.store import engine, ledger, partners
@@ -161,6 +162,7 @@ def test_what_a_pull_endpoint_was_shown_is_delivered_and_the_books_balance(
     client: Client, stock: Stock, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(engine, "_current", store)
+    monkeypatch.setattr(queue.bell, "ring", Rung())  # there is no broker to ring
     endpoint = stock.endpoint()
     one, two, three = stock.publish(1, 2, 3)
     lane.drain(f"endpoint:{endpoint}")

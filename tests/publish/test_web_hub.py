@@ -84,6 +84,7 @@ def world(store: Store, tmp_path: Path, stock: Stock, monkeypatch: pytest.Monkey
     monkeypatch.setenv("BRIEFWIRE_SECRET_KEY", Fernet.generate_key().decode())
     monkeypatch.setattr(engine, "_current", store)
     monkeypatch.setattr(queue, "door", lambda: door)
+    monkeypatch.setattr(queue.bell, "ring", Rung())  # there is no broker to ring
     with serving(web.routes(Site(settings(tmp_path), store, ring=rung))) as client:
         yield World(client, store, rung)
     door.close()
