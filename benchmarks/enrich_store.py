@@ -20,7 +20,7 @@ from shared.store import similar
 from shared.store.engine import Store
 
 BATCH = 50
-WIDE = Search(near=60, far=20, postings=6000)
+WIDE = Search(worded=20, near=60, far=20, postings=6000)
 """For rankings: a mean average precision needs more than the twenty candidates that linking judges."""
 
 

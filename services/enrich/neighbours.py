@@ -24,12 +24,17 @@ SALIENT, SKETCH = 40, 32
 
 
 class Search(msgspec.Struct, frozen=True):
-    """How far to look. `postings` bounds what one look-up reads; `near` and `far` how many candidates are judged."""
+    """How far to look.
+
+    `postings` bounds what one look-up reads; `worded`, `near` and `far` are the candidates judged: by wording and by terms
+    within the window, by terms in all history.
+    """
 
     window_days: int = 14
-    postings: int = 1500
-    near: int = 20
-    far: int = 12
+    postings: int = 800
+    worded: int = 12
+    near: int = 16
+    far: int = 8
 
 
 USUAL = Search()
@@ -172,7 +177,7 @@ def candidates(connection: Connection, own: Read, counts: Frequencies, search: S
     """The numbers of the articles worth judging: near in time by wording and by terms, further away by terms."""
     terms = similarity.salient(own.profile, SALIENT)
     since, until = own.day - search.window_days, own.day + search.window_days
-    found = similar.candidates_by_fp(connection, sketch(own.profile), since, until)
+    found = similar.candidates_by_fp(connection, sketch(own.profile), since, until, limit=search.worded)
     share = min(1.0, (2 * search.window_days + 1) / (counts.last_day - counts.first_day + 1))
     near = similar.affordable(terms, counts.by_term, share, postings=search.postings)
     found += similar.candidates_by_terms(connection, near, since, until, limit=search.near)

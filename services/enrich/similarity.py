@@ -135,7 +135,11 @@ class Copying(msgspec.Struct, frozen=True):
     untouched: float = 0.8
     """From this share on nobody edited the text: then the numbers must be the same, all but `strict` of them."""
     strict: float = 0.75
-    loose: float = 0.25
+    loose: float = 0.34
+    short: int = 40
+    """Of fewer shingles than this nearly everything must agree: a form letter of two lines is mostly wording."""
+    short_contained: float = 0.6
+    short_cosine: float = 0.75
     chance: float = 0.45
 
 
@@ -238,16 +242,23 @@ def wording(a: Profile, b: Profile) -> Wording:
 def is_copy(seen: Wording, cosine: float, rule: Copying | None = None) -> bool:
     """Whether two texts with this in common are one text: re-published, cut or edited."""
     rule = rule or _copying()
-    if seen.contained < rule.least or seen.shorter == 0 or (seen.fewer_names > 1 and seen.names < rule.loose):
+    if seen.contained < rule.least or seen.shorter == 0 or not _facts_agree(seen, rule):
         return False
-    untouched = seen.contained >= rule.untouched
-    if seen.fewer_numbers > (0 if untouched else 1) and seen.numbers < (rule.strict if untouched else rule.loose):
+    if seen.shorter < rule.short and (seen.contained < rule.short_contained or cosine < rule.short_cosine):
         return False
     factors = (rule.contained, rule.length, rule.names, rule.numbers, rule.cosine)
-    return (
-        _logistic(rule.bias + sum(f * m for f, m in zip(factors, copy_measures(seen, cosine), strict=True)))
-        >= rule.chance
-    )
+    z = rule.bias + sum(f * m for f, m in zip(factors, copy_measures(seen, cosine), strict=True))
+    return _logistic(z) >= rule.chance
+
+
+def _facts_agree(seen: Wording, rule: Copying) -> bool:
+    """Names and numbers: the less the wording was touched and the shorter the text, the more of them must be the same."""
+    if seen.fewer_names > 1 and seen.names < rule.loose:
+        return False
+    strict = seen.contained >= rule.untouched or seen.shorter < rule.short
+    if strict:
+        return not seen.fewer_numbers or seen.numbers >= rule.strict
+    return seen.fewer_numbers < 2 or seen.numbers >= rule.loose
 
 
 def copy_measures(seen: Wording, cosine: float) -> tuple[float, float, float, float, float]:
