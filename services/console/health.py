@@ -7,6 +7,7 @@ import fcntl
 import os
 import shutil
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -18,11 +19,12 @@ from sqlalchemy.engine import make_url
 from services.console import trouble
 from services.console.opening import Opening
 from services.ingest import profiles
-from shared import broker, clock, http, pipeline
+from shared import broker, clock, http, pipeline, urls
 from shared.errors import OperatorError, Rejected, Retryable
 from shared.store import console, intake, ledger, partners, workers
 
 _LITTLE_MB = 500
+_START_S = 60.0  # for so long after a start, workers may not have been seen yet
 
 
 class Check(msgspec.Struct, frozen=True):
@@ -146,7 +148,7 @@ def _store(opening: Opening) -> Iterator[Check]:
         sources, endpoints = intake.sources(connection), partners.endpoints(connection)
         held_back = console.quarantined(connection, 1000)
     if is_running(opening.settings.folder):
-        yield _workers(beats)
+        yield _workers(beats, just_started=_just_started(opening.settings.folder))
     yield from _sources(sources)
     yield from _partners(endpoints)
     if held_back:
@@ -173,12 +175,21 @@ def silent_queues(beats: Sequence[dict[str, Any]], now: dt.datetime) -> list[str
             if queue not in last or (now - last[queue]).total_seconds() > worker.deaf_s]  # fmt: skip
 
 
-def _workers(beats: Sequence[dict[str, Any]]) -> Check:
+def _workers(beats: Sequence[dict[str, Any]], *, just_started: bool) -> Check:
     silent = silent_queues(beats, clock.now())
+    if silent and just_started:
+        return Check("workers", "hint", f"still starting: {', '.join(silent)}", "Look again in half a minute.")
     if silent:
-        step = "Wait half a minute; if it stays so, read the logs folder in the data folder."
-        return Check("workers", "fault", f"no sign of life from: {', '.join(silent)}", step)
+        return Check(
+            "workers", "fault", f"no sign of life from: {', '.join(silent)}", "Read the logs folder in the data folder."
+        )
     return Check("workers", "ok", f"all {len(pipeline.QUEUES)} queues are being worked on")
+
+
+def _just_started(folder: Path) -> bool:
+    """Whether broker or web process, which leave a file when they start, did so within the last minute."""
+    left = [place for name in ("web.url", "broker.pid") if (place := folder / name).is_file()]
+    return any(time.time() - place.stat().st_mtime < _START_S for place in left)
 
 
 def _sources(rows: Sequence[dict[str, Any]]) -> Iterator[Check]:
@@ -205,17 +216,18 @@ def _partners(rows: Sequence[dict[str, Any]]) -> Iterator[Check]:
 
 
 def _web(opening: Opening) -> Iterator[Check]:
-    web = opening.settings.web
-    if not web.port or not is_running(opening.settings.folder):
+    """Asks the web process at the address that it wrote down itself."""
+    kept = opening.settings.folder / "web.url"
+    if not is_running(opening.settings.folder) or not kept.is_file():
         return
-    host = "127.0.0.1" if web.host in ("0.0.0.0", "::") else web.host  # noqa: S104 - compared, not bound
-    shown = f"http://{host}:{web.port}/"
+    shown = kept.read_text(encoding="utf-8").strip().rstrip("/")
+    bad: Literal["hint", "fault"] = "hint" if _just_started(opening.settings.folder) else "fault"
     try:
-        answer = opening.door([f"{host}:{web.port}"]).send(http.Request(f"{shown}health", deadline_s=3.0))
+        answer = opening.door([urls.host_key(shown)]).send(http.Request(f"{shown}/health", deadline_s=3.0))
     except (Retryable, Rejected) as error:
-        yield Check("web", "fault", f"{shown} does not answer: {error.detail}", "Read logs/web.log in the data folder.")
+        yield Check("web", bad, f"{shown}/ does not answer: {error.detail}", "Read logs/web.log in the data folder.")
         return
-    yield Check("web", "ok" if answer.status == 200 else "fault", f"{shown} answers {answer.status}")
+    yield Check("web", "ok" if answer.status == 200 else bad, f"{shown}/ answers {answer.status}")
 
 
 def _profiles(opening: Opening) -> Iterator[Check]:

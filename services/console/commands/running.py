@@ -77,7 +77,9 @@ def _before(settings: Settings, file: Path | None) -> None:
         "Settings": str(file) if file else "defaults (no briefwire.toml)",
         "Store": "PostgreSQL, as configured" if settings.store.url else str(settings.folder / "briefwire.sqlite3"),
         "Broker": "Redis, as configured" if settings.broker.url else f"embedded, {broker.socket_path(settings)}",
-        "Web": f"http://{settings.web.host}:{settings.web.port}/",
+        "Web": f"http://{settings.web.host}:{settings.web.port}/"
+        if settings.web.port
+        else "a free port, told in web.url",
         "Logs": str(settings.folder / "logs"),
     }
     for name, value in facts.items():
