@@ -28,6 +28,7 @@ from tests.wire.harness import host_of
 yaml = pytest.importorskip("yaml", reason="PyYAML is not installed")
 
 SECRET = sign.new_secret(bytes(range(32)))
+PATIENCE_S = 120.0  # on a machine that does much else
 OURS = ("migrate", *PARTS)
 FILES = [ROOT / "docker-compose.yml", *sorted((ROOT / "deploy").rglob("*.y*ml"))]
 
@@ -228,7 +229,9 @@ def stack(
 
 def arrived(stack: Composed, receiver: Receiver, articles: int) -> None:
     """Waits until so many articles arrived, each under one id and in order, and the books balance with nothing under way."""
-    enough = receiver.wait_for(lambda seen: len({one.article_id for one in seen if one.accepted}) >= articles, 60)
+    enough = receiver.wait_for(
+        lambda seen: len({one.article_id for one in seen if one.accepted}) >= articles, PATIENCE_S
+    )
     assert enough, stack.state()
     books = stack.run("web", "briefwire", "ledger", "--wait", "60", "--json")
     assert (books.returncode, json.loads(books.stdout)["settled"]) == (0, True), books.stdout
@@ -237,6 +240,7 @@ def arrived(stack: Composed, receiver: Receiver, articles: int) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_every_service_gets_healthy_and_a_brief_goes_through(stack: Composed, receiver: Receiver) -> None:
     arrived(stack, receiver, 3)
     doctor = stack.run("web", "briefwire", "doctor", "--json")
@@ -245,6 +249,7 @@ def test_every_service_gets_healthy_and_a_brief_goes_through(stack: Composed, re
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_no_password_and_no_key_is_in_a_log_or_a_process_list(stack: Composed, receiver: Receiver) -> None:
     arrived(stack, receiver, 3)
     folder = stack.folder / "secrets"
@@ -256,6 +261,7 @@ def test_no_password_and_no_key_is_in_a_log_or_a_process_list(stack: Composed, r
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_every_alert_asks_for_a_figure_that_is_told(stack: Composed, receiver: Receiver) -> None:
     arrived(stack, receiver, 3)
     store = Store(
@@ -280,6 +286,7 @@ def test_every_alert_asks_for_a_figure_that_is_told(stack: Composed, receiver: R
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_a_rolling_restart_under_load_loses_nothing(stack: Composed, site: BulkSite, receiver: Receiver) -> None:
     arrived(stack, receiver, 3)
     ends = {}
@@ -292,6 +299,7 @@ def test_a_rolling_restart_under_load_loses_nothing(stack: Composed, site: BulkS
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_a_part_that_is_down_is_called_unhealthy(stack: Composed, receiver: Receiver) -> None:
     arrived(stack, receiver, 3)
     assert stack.stop("redis") == 0
