@@ -6,6 +6,7 @@ the installation, 130 ended by Ctrl-C. Expected trouble is one sentence with the
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -75,6 +76,11 @@ def hoisted(argv: Sequence[str]) -> list[str]:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Runs the command line and exits."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(
+                errors="backslashreplace"
+            )  # a headline that the terminal cannot show must not end a command
     try:
         app(args=hoisted(sys.argv[1:] if argv is None else argv), prog_name="briefwire")
     except OperatorError as error:

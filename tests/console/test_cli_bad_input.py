@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from services.console.demo.content import briefs
 from services.console.demo.receiver import Receiver
 from services.console.demo.site import DemoSite
 from services.publish import sign
@@ -239,3 +240,12 @@ def test_wrong_use_is_told_with_the_usage(data: Path) -> None:
     assert (said.code, said.out) == (2, "")
     assert "Usage: briefwire source add" in said.err
     assert "Missing argument 'URL'" in said.err
+
+
+def test_a_terminal_without_our_letters(data: Path, site: DemoSite) -> None:
+    foreign = next(brief for brief in briefs() if brief.language == "be")
+    url = site.url + foreign.path
+    site.publish(foreign)
+    said = process("source", "test", url, *allowed(site), data=data, PYTHONIOENCODING="ascii")
+    assert (said.code, said.err) == (0, "")
+    assert foreign.headline.encode("ascii", "backslashreplace").decode() in said.out
