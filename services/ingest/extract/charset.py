@@ -28,6 +28,8 @@ _SINGLE_BYTE = re.compile(r"(windows-|iso-?8859|koi8|cp125)", re.I)
 _MULTIBYTE = re.compile(rb"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}")
 _SURE = 10
 """So many well-formed UTF-8 sequences do not come about by chance in a single-byte text."""
+_SAMPLE = 4096
+_CONTROL_BYTES = bytes((*range(9), *range(14, 27), *range(28, 32)))
 _CONTROL = re.compile("[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 # Windows-1252 as browsers read it: the five bytes that Python leaves undefined stay control characters.
 _CP1252 = {b: bytes((b,)).decode("cp1252") for b in range(0x80, 0xA0) if b not in (0x81, 0x8D, 0x8F, 0x90, 0x9D)}
@@ -90,9 +92,10 @@ def _mixed(content: bytes) -> Decoded | None:
 
 
 def _detected(content: bytes) -> Decoded:
-    """BeautifulSoup's detection; NULs mean that the bytes are no text at all."""
-    if content.count(b"\x00") > len(content) // 100:
-        raise Rejected("charset-binary", "The bytes are no text: NULs, and no byte order mark.")
+    """BeautifulSoup's detection; many control bytes mean that the bytes are no text at all."""
+    sample = content[:_SAMPLE] + content[-_SAMPLE:]
+    if len(sample) - len(sample.translate(None, _CONTROL_BYTES)) > len(sample) // 50:
+        raise Rejected("charset-binary", "The bytes are no text but a picture, an archive or something compressed.")
     dammit = UnicodeDammit(content, is_html=True)
     text, charset = dammit.unicode_markup, dammit.original_encoding
     if text is None or charset is None or dammit.contains_replacement_characters or _CONTROL.search(text):

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.ingest.extract import blocks as b
-from services.ingest.extract import features, fields, model
+from services.ingest.extract import dates, features, fields, model
 from services.ingest.extract.blocks import Box, Cut, Piece
 from services.ingest.extract.evidence import Evidence
 from services.ingest.extract.names import tokens
@@ -65,6 +65,10 @@ def choose(
     never = {p.index: reason for p in looked if (reason := _never(p, titles, related))}
     chosen = settled(page, likely, never)
     standing = standfirst(found, chosen, dek, never)
+    for n in np.flatnonzero(chosen).tolist():
+        if page.chars[n] > _PROSE:
+            break
+        chosen[n] = n in standing or not dates.only(found.pieces[n].text)
     body = [found.pieces[n] for n in np.flatnonzero(chosen).tolist() if n not in standing]
     chosen[list(standing)] = True
     left = (

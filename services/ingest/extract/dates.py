@@ -23,6 +23,7 @@ _CLOCK = re.compile(
     r"MESZ|EEST|EET|MSK|EST|EDT|CST|CDT|MST|MDT|PST|PDT|BST|IST|JST|KST|WIB|AEST|AEDT|ET|PT)\b\)?|((?:GMT|UTC)?\s?[+-]\d\d?:?(?:\d\d)?)(?!\d))?",
     re.I,
 )
+_LETTERS = re.compile(r"[^\W\d_]{4}")
 _HOUR = re.compile(r"\b(\d{1,2})\s*([ap])\.?m\b", re.I)
 _NUMERIC = re.compile(r"(?<![\d.])(\d{1,4})([./-])\s?(\d{1,2})\2\s?(\d{2,4})(?!\d)")
 _CJK = re.compile(r"((?:19|20)\d\d)\s?[年년]\s?(\d\d?)\s?[月월]\s?(\d\d?)\s?[日일]")
@@ -78,6 +79,19 @@ def read(text: str) -> Printed | None:
         moment = dt.datetime(date.year, date.month, date.day, _hour(int(hour[1]), hour[2]))  # noqa: DTZ001
         return Printed(moment, None, "hour")
     return Printed(dt.datetime(date.year, date.month, date.day), None, "day")  # noqa: DTZ001
+
+
+def only(text: str) -> bool:
+    """Whether a short text is a date, perhaps with a time and a word such as "on", and nothing else."""
+    if len(text) > 60 or not any(map(str.isdigit, text)):
+        return False
+    if match := _ISO.search(text):
+        start, end = match.span()
+    elif day := _cjk(text) or _worded(text) or _numeric(text):
+        _, start, end = day
+    else:
+        return False
+    return not _LETTERS.search(_CLOCK.sub("", text[:start] + " " + text[end:]))
 
 
 def _iso(match: re.Match[str]) -> Printed | None:

@@ -100,7 +100,7 @@ def _take(element: Element, found: Evidence, raw: list[str]) -> None:
     elif tag == "time":
         found.times.append(element)
     elif element.get("href") and found.url:
-        found.base = urljoin(found.url, element.get("href").strip())
+        found.base = found.absolute(element.get("href")) or found.base
 
 
 def _nodes(text: str) -> Iterator[dict[str, Any]]:

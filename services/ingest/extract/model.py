@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
 WEIGHTS = Path(__file__).with_name("weights.npz")
+BATCH = 2048
+"""Rows judged at once: bounds the memory that a page of a hundred thousand pieces takes."""
 LEAVES = 16
 """The most leaves a tree may have: they are bits of a 16-bit number."""
 
@@ -31,8 +33,10 @@ class Forest(NamedTuple):
 
     def probability(self, rows: Floats) -> Floats:
         """For each row (pieces, features) the probability that the forest gives it."""
-        if not len(rows):
-            return np.zeros(0, np.float32)
+        parts = [self._some(rows[n : n + BATCH]) for n in range(0, len(rows), BATCH)]
+        return np.concatenate(parts) if parts else np.zeros(0, np.float32)
+
+    def _some(self, rows: Floats) -> Floats:
         columns = np.ascontiguousarray(rows.T)
         struck = np.where(columns[self.feature] > self.threshold[:, None], self.mask[:, None], np.uint16(0xFFFF))
         standing = np.bitwise_and.reduce(struck.reshape(len(self.leaves), LEAVES - 1, -1), axis=1)

@@ -48,7 +48,10 @@ def page(text: str) -> tuple[Any, Cut]:
 def _capped(text: str) -> str:
     if not text.strip():
         raise Rejected("empty-page", "The page holds nothing but white space.")
-    if text.count("<") > MAX_TAGS:
+    tags = text.count("<")
+    if not tags and text.lstrip()[:1] in ("{", "["):
+        raise Rejected("not-html", "The page is JSON.")
+    if tags > MAX_TAGS:
         raise Rejected("too-many-tags", f"The page holds more than {MAX_TAGS:,} tags.")
     if "\x00" in text:
         text = text.replace("\x00", "")
