@@ -149,7 +149,7 @@ def _profile(path: Path, text: str, file: _File, version: _Version) -> Profile:
     if zone:
         try:
             ZoneInfo(zone)
-        except (ValueError, OSError):
+        except (KeyError, ValueError, OSError):
             raise _bad(path, text, zone, f"unknown zone {zone!r}") from None
     hosts = tuple(host.lower() for host in file.hosts)
     return Profile(
