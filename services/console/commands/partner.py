@@ -68,29 +68,23 @@ def add(
         endpoints.check_reachable(opening.settings, url)
     label = name or where.name
     opening.store(create=True)
-    sealed = vault.seal(opening.settings.folder, secrets)
+    wishes: dict[str, Any] = {"format": format_, "filter": filter_, "backfill": backfill, "coalesce": coalesce, "relinked": relinked,
+                              "concurrency": concurrency, "secrets": vault.seal(opening.settings.folder, secrets)}  # fmt: skip
     with opening.change("add-partner", f"partner {label}", where.url) as (connection, now):
-        _, endpoint_id = partners.add_partner(
-            connection, name=label, kind=where.kind, url=where.url, format=format_, secrets=sealed, filter=filter_,
-            backfill=backfill, coalesce=coalesce, relinked=relinked, concurrency=concurrency, now=now,
-        )  # fmt: skip
+        _, endpoint_id = partners.add_partner(connection, name=label, kind=where.kind, url=where.url, now=now, **wishes)
     made = secrets[0] if secrets and secret is None else None
+    added = {"name": label, "endpoint": endpoint_id, "kind": where.kind, "url": where.url, "format": format_}
+    _tell_added(added, made, json_=json_)
+
+
+def _tell_added(added: dict[str, Any], secret: str | None, *, json_: bool) -> None:
     if json_:
-        show.as_json(
-            {
-                "name": label,
-                "endpoint": endpoint_id,
-                "kind": where.kind,
-                "url": where.url,
-                "format": format_,
-                "secret": made,
-            }
-        )
+        show.as_json(added | {"secret": secret})
         return
-    show.say(f"Added {label}: {where.kind} {where.url}, format {format_}, from the next event on.")
-    if made:
-        show.say(f"  Secret (shown once; the partner verifies with it): {made}")
-    show.say(f"  `briefwire partner test {label}` sends it a test event.")
+    show.say("Added {name}: {kind} {url}, format {format}, from the next event on.".format_map(added))
+    if secret:
+        show.say(f"  Secret (shown once; the partner verifies with it): {secret}")
+    show.say(f"  `briefwire partner test {added['name']}` sends it a test event.")
 
 
 def _secrets(where: endpoints.Place, secret: str | None) -> list[str]:
