@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import random
 import secrets
 from typing import Any
@@ -17,6 +18,9 @@ from shared.store import claims, installation, intake, websub
 
 CFG = queue.SETTINGS
 
+NEW = dt.timedelta(days=2)
+NEW_MAX_S = 3600.0
+
 LIMITS = schedule.Limits(
     min_s=CFG.fetch.poll_min_s,
     max_s=CFG.fetch.poll_max_s,
@@ -28,7 +32,8 @@ LIMITS = schedule.Limits(
 def settle(work: Work, row: Row, got: polling.Read | Failure) -> None:
     """Commits a poll of a claimed source."""
     outcome, values = _failed(row, got) if isinstance(got, Failure) else _read(work, row, got)
-    decided = schedule.decide(_state(work, row), outcome, work.now, random.random(), LIMITS)  # noqa: S311 - jitter
+    limits = limits_of(work.now - row["created_at"])
+    decided = schedule.decide(_state(work, row), outcome, work.now, random.random(), limits)  # noqa: S311 - jitter
     for change in decided.tell:
         installation.audit(work.connection, "briefwire", f"source.{change}", row["name"], decided.reason, work.now)
     if decided.due_at is None:
@@ -39,6 +44,13 @@ def settle(work: Work, row: Row, got: polling.Read | Failure) -> None:
         work.ring("source.due", [row["id"]])
     values |= {"due_at": due_at, "url": decided.move_to or row["url"], "polled_at": work.now}
     claims.settle(work.connection, SourceRow, row, rhythm=to_json(decided.state).decode(), **values)
+
+
+def limits_of(age: dt.timedelta) -> schedule.Limits:
+    """The waits a source of that age may get: what it published on its first days says little about its rhythm."""
+    return (
+        LIMITS if age > NEW else msgspec.structs.replace(LIMITS, max_s=min(LIMITS.max_s, max(LIMITS.min_s, NEW_MAX_S)))
+    )
 
 
 def _failed(row: Row, failure: Failure) -> tuple[schedule.Outcome, dict[str, Any]]:
