@@ -124,6 +124,8 @@ def _whole(numbers: Numbers) -> list[Family]:
         Family("briefwire_free_bytes", "gauge", "Free in the data folder.", [Sample({}, numbers.free_bytes)]),
         Family("briefwire_sampling_cost_seconds", "gauge", "What asking the store for these figures took.",
                [Sample({}, numbers.cost_s)]),
+        Family("briefwire_sampling_seconds_total", "counter", "What asking the store has taken since this process started.",
+               [Sample({}, numbers.spent_s)]),
         Family("briefwire_sampled_timestamp_seconds", "gauge", "When these figures were asked for.",
                [Sample({}, numbers.at.timestamp())]),
     ]  # fmt: skip

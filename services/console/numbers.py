@@ -137,7 +137,8 @@ class Trouble(msgspec.Struct, frozen=True):
 
 
 class Numbers(msgspec.Struct, frozen=True):
-    """Everything the live page shows, as of `at`. `cost_s` is what asking for it took; `books` is None until first checked."""
+    """Everything the live page shows, as of `at`. `cost_s` is what asking for it took, `spent_s` what all asking since
+    the process started has; `books` is None until first checked."""
 
     at: dt.datetime
     stages: tuple[Stage, ...]
@@ -153,6 +154,7 @@ class Numbers(msgspec.Struct, frozen=True):
     events: int
     attempts: int
     cost_s: float
+    spent_s: float
     outcomes: dict[str, int]
 
     @property
@@ -239,7 +241,12 @@ class Sampler:
             self.query_s += cost
             self._keep(history, reading)
             self.latest = derive(
-                reading, self._earlier(reading), history.points(now), self._slow, cost, dict(self.outcomes)
+                reading,
+                self._earlier(reading),
+                history.points(now),
+                self._slow,
+                (cost, self.query_s),
+                dict(self.outcomes),
             )
             return self.latest
 
@@ -289,7 +296,7 @@ class Sampler:
         return old[-1] if old else next(iter(past), None)
 
 
-def derive(reading: desk.Reading, earlier: desk.Reading | None, points: tuple[Point, ...], slow: Slow, cost_s: float,
+def derive(reading: desk.Reading, earlier: desk.Reading | None, points: tuple[Point, ...], slow: Slow, cost: tuple[float, float],
            outcomes: dict[str, int]) -> Numbers:  # fmt: skip
     """The figures of a reading, with rates against an earlier one. Pure."""
     beats = newest_beats(reading)
@@ -302,7 +309,7 @@ def derive(reading: desk.Reading, earlier: desk.Reading | None, points: tuple[Po
     return Numbers(
         at=reading.at, stages=stages, workers=workers, endpoints=endpoints, sources=sources, points=points, books=slow.books,
         quarantined=slow.quarantined, free_bytes=slow.free_bytes, trouble=trouble, seen=reading.seen, events=reading.events,
-        attempts=reading.last_attempt, cost_s=cost_s, outcomes=outcomes,
+        attempts=reading.last_attempt, cost_s=cost[0], spent_s=cost[1], outcomes=outcomes,
     )  # fmt: skip
 
 

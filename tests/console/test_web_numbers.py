@@ -46,7 +46,7 @@ def a_reading(at: dt.datetime = NOW, **values: Any) -> desk.Reading:
 
 def derive(now: desk.Reading, before: desk.Reading | None = None, slow: numbers.Slow | None = None,
            points: tuple[numbers.Point, ...] = ()) -> numbers.Numbers:  # fmt: skip
-    return numbers.derive(now, before, points, slow or numbers.Slow(), 0.002, {"delivered": 3})
+    return numbers.derive(now, before, points, slow or numbers.Slow(), (0.002, 1.0), {"delivered": 3})
 
 
 def a_lane(**values: Any) -> desk.Lane:
