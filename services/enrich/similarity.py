@@ -118,29 +118,35 @@ class Limits(msgspec.Struct, frozen=True):
 
 
 class Copying(msgspec.Struct, frozen=True):
-    """When shared wording makes a duplicate: a learnt judgement, and what must hold whatever it says.
+    """When shared wording makes a duplicate: a learnt judgement, `factors` in the order of `COPY_MEASURES`.
 
-    Templated copy ("Weekly prices, week 12") shares its wording and differs in names and numbers: those must agree, the
-    numbers the more the less of the wording was touched.
+    Templated copy ("Weekly prices, week 12") shares its wording and differs in numbers: a text that nobody edited must
+    have the same ones, whatever the judgement says.
     """
 
     bias: float
-    contained: float
-    length: float
-    names: float
-    numbers: float
-    cosine: float
-    least: float = 0.25
+    factors: tuple[float, ...]
+    chance: float = 0.42
+    least: float = 0.2
     """No copy below this share of the wording."""
     untouched: float = 0.8
-    """From this share on nobody edited the text: then the numbers must be the same, all but `strict` of them."""
-    strict: float = 0.75
-    loose: float = 0.34
-    short: int = 40
-    """Of fewer shingles than this nearly everything must agree: a form letter of two lines is mostly wording."""
-    short_contained: float = 0.6
-    short_cosine: float = 0.75
-    chance: float = 0.45
+    same_numbers: float = 0.75
+
+
+COPY_MEASURES = (
+    "contained",
+    "length",
+    "names",
+    "numbers",
+    "cosine",
+    "vocabulary",
+    "contained x length",
+    "cosine x length",
+    "numbers x contained",
+    "length up to sixty",
+    "cosine x vocabulary",
+    "contained squared",
+)
 
 
 class Wording(NamedTuple):
@@ -152,9 +158,12 @@ class Wording(NamedTuple):
     numbers: float
     fewer_names: int
     fewer_numbers: int
+    vocabulary: float
+    """Share of the terms of the side with fewer, whatever their order."""
 
 
 LIMITS = Limits()
+_SIXTY = math.log(60)
 
 
 def signature(headline: str, text: str, language: str | None = None) -> Signature:
@@ -236,35 +245,28 @@ def wording(a: Profile, b: Profile) -> Wording:
     names, fewer_names = _agreement(a, b, NAME)
     numbers, fewer_numbers = _agreement(a, b, NUMBER)
     shorter = min(len(one), len(other))
-    return Wording(fingerprints.containment(one, other), shorter, names, numbers, fewer_names, fewer_numbers)
+    contained = fingerprints.containment(one, other)
+    return Wording(contained, shorter, names, numbers, fewer_names, fewer_numbers, _vocabulary(a, b))
 
 
-def is_copy(seen: Wording, cosine: float, rule: Copying | None = None) -> bool:
+def is_copy(seen: Wording, cosine: float) -> bool:
     """Whether two texts with this in common are one text: re-published, cut or edited."""
-    rule = rule or _copying()
-    if seen.contained < rule.least or seen.shorter == 0 or not _facts_agree(seen, rule):
+    rule = _copying()
+    if seen.contained < rule.least or seen.shorter == 0:
         return False
-    if seen.shorter < rule.short and (seen.contained < rule.short_contained or cosine < rule.short_cosine):
+    if seen.contained >= rule.untouched and seen.fewer_numbers and seen.numbers < rule.same_numbers:
         return False
-    factors = (rule.contained, rule.length, rule.names, rule.numbers, rule.cosine)
-    z = rule.bias + sum(f * m for f, m in zip(factors, copy_measures(seen, cosine), strict=True))
+    z = rule.bias + sum(f * m for f, m in zip(rule.factors, copy_measures(seen, cosine), strict=True))
     return _logistic(z) >= rule.chance
 
 
-def _facts_agree(seen: Wording, rule: Copying) -> bool:
-    """Names and numbers: the less the wording was touched and the shorter the text, the more of them must be the same."""
-    if seen.fewer_names > 1 and seen.names < rule.loose:
-        return False
-    strict = seen.contained >= rule.untouched or seen.shorter < rule.short
-    if strict:
-        return not seen.fewer_numbers or seen.numbers >= rule.strict
-    return seen.fewer_numbers < 2 or seen.numbers >= rule.loose
-
-
-def copy_measures(seen: Wording, cosine: float) -> tuple[float, float, float, float, float]:
-    """What the judgement on copies is made of: wording, length, names, numbers, cosine."""
+def copy_measures(seen: Wording, cosine: float) -> tuple[float, ...]:
+    """What the judgement on copies is made of, in the order of COPY_MEASURES."""
+    length = math.log(max(seen.shorter, 1))
     names, numbers = _smoothed(seen.names, seen.fewer_names), _smoothed(seen.numbers, seen.fewer_numbers)
-    return seen.contained, math.log(max(seen.shorter, 1)), names, numbers, cosine
+    plain = (seen.contained, length, names, numbers, cosine, seen.vocabulary)
+    mixed = (seen.contained * length, cosine * length, numbers * seen.contained)
+    return (*plain, *mixed, min(length, _SIXTY), cosine * seen.vocabulary, seen.contained**2)
 
 
 def reasons(own: Profile, other: Profile, printed: Mapping[int, str], most: int = 8) -> tuple[str, ...]:
@@ -409,6 +411,11 @@ def _agreement(a: Profile, b: Profile, kind: int) -> tuple[float, int]:
     mine, theirs = _of_kind(a, kind), _of_kind(b, kind)
     fewer = min(len(mine), len(theirs))
     return (len(fingerprints.common(mine, theirs)[0]) / fewer if fewer else 1.0), fewer
+
+
+def _vocabulary(a: Profile, b: Profile) -> float:
+    one, other = np.frombuffer(a.terms, "<u4"), np.frombuffer(b.terms, "<u4")
+    return len(fingerprints.common(one, other)[0]) / max(min(len(one), len(other)), 1)
 
 
 def _of_kind(profile: Profile, kind: int) -> npt.NDArray[np.uint32]:
