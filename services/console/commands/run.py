@@ -36,7 +36,9 @@ def register(app: typer.Typer) -> None:
 
 @db.command("upgrade")
 def upgrade(context: typer.Context) -> None:
-    """Bring the store to this version's shape; safe to repeat. Exit code 4: a newer version wrote it.
+    """Bring the store to this version's shape.
+
+    Safe to repeat. Exit code 4: a newer version wrote it.
 
     \b
     briefwire db upgrade
@@ -48,7 +50,9 @@ def upgrade(context: typer.Context) -> None:
 def worker(
     context: typer.Context, name: Annotated[str, typer.Argument(metavar="|".join(NAMES), help="Which kind of work.")]
 ) -> None:
-    """Run one worker in the foreground until SIGTERM; any number may run, on any number of machines.
+    """Run one kind of worker until SIGTERM.
+
+    Any number may run, on any number of machines.
 
     \b
     briefwire worker enrich
@@ -57,7 +61,7 @@ def worker(
 
 
 def feeder(context: typer.Context) -> None:
-    """Run the feeder in the foreground until SIGTERM; two may run.
+    """Run the feeder until SIGTERM; two may run.
 
     \b
     briefwire feeder
@@ -66,7 +70,7 @@ def feeder(context: typer.Context) -> None:
 
 
 def web(context: typer.Context) -> None:
-    """Run the web process in the foreground until SIGTERM.
+    """Run the web process until SIGTERM.
 
     \b
     briefwire web
@@ -78,9 +82,10 @@ def health_(
     context: typer.Context,
     name: Annotated[str, typer.Argument(metavar="|".join((*NAMES, "feeder")), help="Whose signs of life to look for.")],
 ) -> None:
-    """Whether every queue of a worker was consumed lately, by whichever process; or whether a feeder is at work.
+    """Whether a part of the wire gives signs of life.
 
-    Exit code 1 where not, 3 where the store or the broker does not answer.
+    Of a worker: whether each of its queues was consumed lately, by whichever process. Exit code 1 where not, 3 where
+    the store or the broker does not answer.
 
     \b
     briefwire health enrich
