@@ -125,7 +125,7 @@ class Composed:
         assert self.processes.pop("migrate").wait(60) == 0, self.log("migrate")
         for part in PARTS:
             self.start(part)
-        for part in PARTS:
+        for part in reversed(PARTS):  # the web process first: its check costs least, and the others get ready meanwhile
             self.wait_healthy(part)
 
     def healthy(self, service: str) -> bool:
