@@ -20,6 +20,7 @@ import statistics
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -78,21 +79,30 @@ def local_time(found: Draft) -> str | None:
 
 def ours(page: Page, learnt: Weights | None = None) -> Draft | None:
     """The engine's draft, by the shipped weights unless others are given; None where it refuses the page."""
-    source = PageInput(page["html"].encode("utf-8", "replace"), page.get("url"), "text/html; charset=utf-8", FETCHED)
+    return extracted(source(page), learnt)
+
+
+def source(page: Page) -> PageInput:
+    """The page as the wire gets it: bytes, address, header."""
+    return PageInput(page["html"].encode("utf-8", "replace"), page.get("url"), "text/html; charset=utf-8", FETCHED)
+
+
+def extracted(page: PageInput, learnt: Weights | None = None) -> Draft | None:
+    """A draft, None for a page that is refused."""
     try:
-        return draft(source, learnt=learnt)
+        return draft(page, learnt=learnt)
     except Rejected:
         return None
 
 
 def peers() -> dict[str, Callable[[str], Any]]:
-    """The open extractors to measure against, in their default configuration."""
+    """The open extractors to measure against: text, and with trafilatura title, authors and date, as ours gives them."""
     import readability
     import trafilatura
     from resiliparse.extract.html2text import extract_plain_text
 
     return {
-        "trafilatura": trafilatura.bare_extraction,
+        "trafilatura": lambda html: trafilatura.bare_extraction(html, with_metadata=True),
         "readability-lxml": lambda html: readability.Document(html).summary(),
         "resiliparse": lambda html: extract_plain_text(html, main_content=True),
     }
@@ -110,11 +120,11 @@ def run(path: Path, out: Path, others: dict[str, Callable[[str], Any]]) -> dict[
     times: dict[str, list[float]] = {name: [] for name in ("ours", *others)}
     with out.open("w", encoding="utf-8") as lines:
         for page in pages(path):
-            found, spent = timed(ours, page)
+            found, spent = timed(extracted, source(page))
             times["ours"].append(spent)
             lines.write(json.dumps(predicted(page, found), ensure_ascii=False) + "\n")
             for name, extract in others.items():
-                times[name].append(timed(lambda html, e=extract: _quiet(e, html), page["html"])[1])
+                times[name].append(timed(partial(_quiet, extract), page["html"])[1])
     return _figures(times)
 
 

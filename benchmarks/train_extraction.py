@@ -220,7 +220,7 @@ def _gap(words: Sequence[list[str]], true: list[str], between: tuple[int, int], 
 
 def lexicon(
     samples: Sequence[Sample], words_of: Callable[[Sample], Iterable[tuple[int, frozenset[str]]]], least: int
-) -> dict[str, float]:
+) -> Lexicon:
     """The log-odds of body for each word that at least `least` publishers use; every page counts once a word."""
     sums: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
     users: dict[str, set[str]] = defaultdict(set)
@@ -275,12 +275,12 @@ class Learner:
 
     def targets(self, sample: Sample) -> tuple[Labels, Labels]:
         """Body label and weight of each piece: the longer, the heavier; unknown and fixed pieces weigh nothing."""
-        labels, weight = np.nan_to_num(sample.body), sample.known.astype(np.float32)
-        weight = np.where((sample.dek > 0) & (labels == 0), 0, weight)
+        labels = np.nan_to_num(sample.body)
+        known = sample.known & ~((sample.dek > 0) & (labels == 0)) & ~sample.fixed
         chars = np.expm1(sample.plain[:, 0])
-        weight = weight * (0.3 + np.minimum(6, chars / max(1.0, float((chars * labels).sum())) * 15))
+        weight = known * (0.3 + np.minimum(6, chars / max(1.0, float((chars * labels).sum())) * 15))
         weight *= 1.5 if sample.kind == "segments" else 1.0
-        return labels.astype(np.float32), np.where(sample.fixed, 0, weight).astype(np.float32)
+        return labels.astype(np.float32), weight.astype(np.float32)
 
     def learn(self) -> Weights:
         """Both passes and the standfirst. The second pass learns from first judgements of pages that their model had not seen."""
@@ -322,7 +322,7 @@ class Learner:
         return fit(rows, goals, FIRST_ROUNDS)
 
 
-FIRST_ROUNDS, SECOND_ROUNDS = 80, 160
+FIRST_ROUNDS, SECOND_ROUNDS = 50, 100
 
 
 def fit(rows: Sequence[features.Floats], targets: Sequence[tuple[Labels, Labels]], rounds: int) -> Forest:
@@ -332,7 +332,7 @@ def fit(rows: Sequence[features.Floats], targets: Sequence[tuple[Labels, Labels]
     easy = (labels == 0) & (every[:, 0] < math.log1p(45))
     chosen = (weight > 0) & ~(easy & (np.random.default_rng(0).random(len(labels)) > 0.25))
     model = HistGradientBoostingClassifier(
-        max_iter=rounds, learning_rate=0.06, max_leaf_nodes=LEAVES, max_features=0.25, min_samples_leaf=20,
+        max_iter=rounds, learning_rate=0.09, max_leaf_nodes=LEAVES, max_features=0.25, min_samples_leaf=20,
         l2_regularization=3.0, max_bins=64, early_stopping=False, random_state=0,
     )  # fmt: skip
     model.fit(every[chosen], labels[chosen], sample_weight=np.where(easy, weight * 2.5, weight)[chosen])
@@ -341,16 +341,19 @@ def fit(rows: Sequence[features.Floats], targets: Sequence[tuple[Labels, Labels]
 
 def forest(model: HistGradientBoostingClassifier) -> Forest:
     """scikit-learn's trees in the engine's layout."""
-    feature, threshold, mask, leaves = [], [], [], []
+    whole: tuple[list[int], list[float], list[int]] = ([], [], [])
+    leaves: list[list[float]] = []
     for (tree,) in model._predictors:
         values: list[float] = []
         nodes: tuple[list[int], list[float], list[int]] = ([], [], [])
         _unroll(tree.nodes, 0, values, nodes)
-        for whole, part, idle in zip((feature, threshold, mask), nodes, (0, np.inf, 0xFFFF), strict=True):
-            whole.extend([*part, *[idle] * (LEAVES - 1 - len(part))])
+        idle = LEAVES - 1 - len(nodes[0])
+        whole[0].extend([*nodes[0], *[0] * idle])
+        whole[1].extend([*nodes[1], *[math.inf] * idle])
+        whole[2].extend([*nodes[2], *[0xFFFF] * idle])
         leaves.append(values + [0.0] * (LEAVES - len(values)))
     return Forest(
-        np.array(feature, np.int32), np.array(threshold, np.float32), np.array(mask, np.uint16),
+        np.array(whole[0], np.int32), np.array(whole[1], np.float32), np.array(whole[2], np.uint16),
         np.array(leaves, np.float32), float(model._baseline_prediction[0, 0]),
     )  # fmt: skip
 
@@ -362,7 +365,9 @@ def _unroll(nodes: Any, at: int, values: list[float], out: tuple[list[int], list
         values.append(float(node["value"]))
         return
     slot = len(out[0])
-    out[0].append(int(node["feature_idx"])), out[1].append(float(node["num_threshold"])), out[2].append(0)
+    out[0].append(int(node["feature_idx"]))
+    out[1].append(float(node["num_threshold"]))
+    out[2].append(0)
     before = len(values)
     _unroll(nodes, int(node["left"]), values, out)
     out[2][slot] = 0xFFFF & ~(((1 << len(values)) - 1) & ~((1 << before) - 1))

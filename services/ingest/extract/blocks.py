@@ -216,21 +216,20 @@ def cut(root: Element, *, whole: bool = False) -> Cut:
     return cutter.out
 
 
-_LONG_TEXT = etree.XPath(
-    f"//text()[string-length(.) > {PROSE}]/parent::*[not(self::script or self::style or self::title or self::noscript "
-    "or self::template or self::textarea or self::option)] | //h1"
-)
+_LONG_TEXT = etree.XPath(f"/html/body//text()[string-length(.) > {PROSE}]/parent::*")
+_UNSEEN = frozenset(("script", "style", "title", "noscript", "template", "textarea", "option"))
 
 
 def _prose(root: Element) -> tuple[set[Element], set[Element]]:
     """The boxes above prose and headline: all of them (the spine), and those close enough that whatever they hold may be part of
     the article. Empty when there is too little prose to go by."""
-    found: list[Element] = _LONG_TEXT(root)  # type: ignore[assignment]  # this path yields elements only
+    long: list[Element] = _LONG_TEXT(root)  # type: ignore[assignment]  # this path yields elements only
+    found = [element for element in long if element.tag not in _UNSEEN]
     if len(found) < LEAST_PROSE:
         return set(), set()
     spine: set[Element] = set()
     near: set[Element] = set()
-    for element in found:
+    for element in (*found, *root.iter("h1")):
         while element is not None and _KINDS.get(element.tag) == INLINE:
             element = element.getparent()
         steps = CLOSE
@@ -258,7 +257,9 @@ def opening(element: Element) -> str:
 
 def squeeze(text: str) -> str:
     """White space as a browser shows it: ASCII runs become one space, no-break spaces stay, line breaks as printed."""
-    return SHRINKING.sub(shrunk, text).strip()
+    if "\n" in text or "  " in text or BREAK_SIGN in text or "\t" in text or "\r" in text or "\f" in text:
+        return SHRINKING.sub(shrunk, text).strip()
+    return text.strip()
 
 
 def shrunk(match: re.Match[str]) -> str:
@@ -291,8 +292,8 @@ class _Cutter:
         parts = self.parts
         if not parts:
             return
-        text = squeeze("".join(parts))
-        if text:
+        text = "".join(parts).strip()
+        if text and (text := squeeze(text)):
             spans = self.spans
             spans.extend((s.start, len(parts), s.kind, s.href) for s in self.open if s.start < len(parts))
             pieces = self.out.pieces
@@ -324,8 +325,9 @@ class _Cutter:
             flags |= LINK
         box = Box(len(boxes), parent, element, tag, names, flags)
         boxes.append(box)
-        if element.text:
-            self.text(element.text)
+        text = element.text
+        if text and not text.isspace():
+            self.text(text)
         self.fill(element, box, depth, sparse and element not in self.near)
         self.flush(box)
 
@@ -356,7 +358,7 @@ class _Cutter:
             elif kind != SKIP:
                 self.single(child, kind, box)
             tail = child.tail
-            if tail:
+            if tail and (self.parts or not tail.isspace()):
                 self.parts.append(tail)
                 if self.in_link:
                     self.link_chars += len(tail)

@@ -16,7 +16,7 @@ from services.ingest.extract import blocks as b
 from services.ingest.extract import dates, features, fields, model
 from services.ingest.extract.blocks import Box, Cut, Piece
 from services.ingest.extract.evidence import Evidence
-from services.ingest.extract.names import tokens
+from services.ingest.extract.names import commentary, tokens
 from services.ingest.extract.related import Printed
 
 Floats = NDArray[np.float32]
@@ -31,7 +31,6 @@ SURE_LINK = 0.9
 BETWEEN = 0.3
 """What is enough for a piece between two chosen ones, and for a heading above one."""
 _CAPTIONS = frozenset(["caption", "captions", "figcaption", "credit", "credits"])
-_COMMENTS = frozenset(["comment", "comments", "respond", "disqus", "commentlist"])
 _CELL = 150
 _H2, _H6 = 4, 6
 _PROSE = 60
@@ -186,7 +185,10 @@ def caption(piece: Piece) -> bool:
 
 def _why(piece: Piece) -> str:
     """A reason for what the weights left out, as exact as the page allows."""
-    if any(box.names and not _COMMENTS.isdisjoint(tokens(box.names)) for box in piece.box.up()):
-        return "comment"
+    box: Box | None = piece.box
+    while box is not None:
+        if box.names and commentary(box.names):
+            return "comment"
+        box = box.parent
     reason = next((name for flag, name in _REASONS if piece.box.flags & flag), None)
     return reason or ("links" if piece.links * 2 > len(piece.text) else "weights")

@@ -15,15 +15,15 @@ from services.ingest.extract.model import Weights
 from shared.records import Block, Draft, Image, Origin, Paragraph, Removed
 from shared.text import shorten
 
-MAX_REMOVED = 100
+MAX_REMOVED = 60
 """So many left-out texts are kept with a record; a page of ten thousand teasers must not grow it without bound."""
-MAX_SKIPPED = 20
+MAX_SKIPPED = 10
 
 
 def read(decoded: Decoded, url: str | None, fetched_at: dt.datetime, zone: str | None, learnt: Weights | None) -> Draft:
     """The engine's own reading of a page, without a profile. `zone` holds for dates that state none."""
     root, found = parse.page(decoded.text)
-    evidence = gather(root, url)
+    evidence = gather(root, url, microdata="itemprop" in decoded.text)
     offers = fields.title_offers(evidence, found)
     printed = related.find(found)
     choice = choose.choose(found, evidence, fields.Titles(o.value for o in offers), printed, learnt)

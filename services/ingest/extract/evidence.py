@@ -12,12 +12,14 @@ from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 import msgspec
+from lxml import etree
 
 Element = Any
 _ARTICLE = re.compile(r"(article|posting|report|story|recipe|review|analysis|opinion)", re.I)
 _PAGE = re.compile(r"(webpage|itempage|videoobject|event|product)\Z", re.I)
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _TAIL = re.compile(r"[;\s]+\Z")
+_ITEMS: Any = etree.XPath("//*[@itemprop]")
 _MAX_NODES = 2000
 _TYPES = frozenset({"application/ld+json"})
 
@@ -57,13 +59,13 @@ class Evidence(msgspec.Struct):
         return found if scheme in ("http", "https", "") else None
 
 
-def gather(root: Element, url: str | None) -> Evidence:
-    """All evidence of one page."""
+def gather(root: Element, url: str | None, *, microdata: bool = True) -> Evidence:
+    """All evidence of one page; `microdata` is False where the source is known to hold none."""
     found = Evidence(url, url, _language(root), None, {}, {}, [], {}, {}, [])
     raw: list[str] = []
     for element in root.iter("meta", "link", "script", "title", "base", "time"):
         _take(element, found, raw)
-    for element in root.iterfind(".//*[@itemprop]"):
+    for element in _ITEMS(root) if microdata else ():
         for name in element.get("itemprop").split():
             found.items.setdefault(name, []).append(element)
     for text in raw:

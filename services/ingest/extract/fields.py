@@ -56,7 +56,9 @@ def title_offers(evidence: Evidence, found: Cut) -> list[Offer]:
     for vote in votes:
         sums[_key(vote.offer.value)] = sums.get(_key(vote.offer.value), 0.0) + vote.weight
     votes.sort(key=lambda vote: -sums[_key(vote.offer.value)])
-    return [vote.offer for vote in votes]
+    offers = [vote.offer for vote in votes]
+    shown = next((n for n, o in enumerate(offers) if o.rule == "h1" and fold(o.value) == fold(offers[0].value)), 0)
+    return [*offers[shown : shown + 1], *offers[:shown], *offers[shown + 1 :]]
 
 
 def _stated_titles(evidence: Evidence, site: str) -> list[Vote]:
@@ -141,12 +143,12 @@ class Titles:
     def __init__(self, titles: Iterable[str]) -> None:
         self.plain = tuple(titles)
         self.keys = {_key(t) for t in self.plain} - {""}
-        self.sizes = sorted({len(t) for t in self.plain})
+        sizes = {len(t) for t in self.plain}
+        self.sizes = {n for own in sizes for n in range(own - 4 - own // 10, own + 5 + own // 10)}
 
     def repeated(self, text: str) -> bool:
         """Whether the text is the headline, apart from case, quotes and punctuation."""
-        size = len(text)
-        return any(abs(size - own) <= 4 + own // 10 for own in self.sizes) and _key(text) in self.keys
+        return len(text) in self.sizes and _key(text) in self.keys
 
 
 _BY = re.compile(

@@ -70,6 +70,8 @@ def images(
     if not chosen:
         return []
     kept, seen = [], set()
+    if not found.pictures:
+        return []
     taken = {p.index for p in chosen}
     home = _home(chosen)
     for picture in found.pictures:
@@ -88,11 +90,14 @@ def images(
 
 def _home(chosen: Sequence[Piece]) -> set[Box]:
     """The boxes that hold most of the chosen text."""
-    size: dict[Box, int] = {}
+    own: dict[Box, int] = {}
     for piece in chosen:
-        for box in piece.box.up():
-            size[box] = size.get(box, 0) + len(piece.text)
-    whole = sum(len(p.text) for p in chosen)
+        own[piece.box] = own.get(piece.box, 0) + len(piece.text)
+    size: dict[Box, int] = {}
+    for start, chars in own.items():
+        for box in start.up():
+            size[box] = size.get(box, 0) + chars
+    whole = sum(own.values())
     return {box for box, chars in size.items() if chars > whole * 0.8 and box.tag not in ("html", "body")}
 
 
@@ -157,8 +162,8 @@ def embeds(found: Cut, chosen: Sequence[Piece], evidence: Evidence, barred: set[
     if not chosen:
         return []
     first, last = chosen[0].index, chosen[-1].index
-    home = _home(chosen)
     kept, seen = [], set()
+    home = _home(chosen) if found.frames else set()
     for frame in found.frames:
         if not first <= frame.at <= last + 1 or any(box in barred for box in frame.box.up()):
             continue

@@ -46,3 +46,21 @@ _RELATED = frozenset(
 def related(names: str) -> bool:
     """Whether a box names itself a block of related articles."""
     return not _RELATED.isdisjoint(tokens(names))
+
+
+_WALL = frozenset(("paywall", "paywalled", "piano", "regwall", "premium", "subscriber", "metered"))
+
+
+@lru_cache(maxsize=20_000)
+def walled_off(names: str) -> bool:
+    """Whether a box names itself a wall before the text."""
+    return not _WALL.isdisjoint(tokens(names))
+
+
+_COMMENTS = frozenset(("comment", "comments", "respond", "disqus", "commentlist"))
+
+
+@lru_cache(maxsize=20_000)
+def commentary(names: str) -> bool:
+    """Whether a box names itself readers' comments."""
+    return not _COMMENTS.isdisjoint(tokens(names))

@@ -7,11 +7,10 @@ from typing import Literal
 
 from services.ingest.extract.blocks import Cut, Piece
 from services.ingest.extract.evidence import Evidence, types
-from services.ingest.extract.names import tokens
+from services.ingest.extract.names import walled_off
 from shared.records import Verdict
 
 _LISTING = re.compile(r"(CollectionPage|SearchResultsPage|ItemList\b|ProfilePage|ContactPage|AboutPage)")
-_WALL = frozenset(["paywall", "paywalled", "piano", "regwall", "premium", "subscriber", "metered"])
 _ERROR = re.compile(
     r"\b(404|403|410|not found|page not found|access denied|nicht gefunden|introuvable|no encontrad[ao])\b", re.I
 )
@@ -60,7 +59,7 @@ def _headlines(found: Cut) -> int:
 
 def _access(found: Cut, evidence: Evidence) -> tuple[Access, str | None]:
     free = str(evidence.article.get("isAccessibleForFree", "")).lower()
-    walled = any(_WALL & set(tokens(box.names)) for box in found.boxes)
+    walled = any(box.names and walled_off(box.names) for box in found.boxes)
     if free in ("false", "no", "0"):
         return ("blocked", "not-free-json-ld") if walled else ("metered", "not-free-json-ld")
     tier = evidence.first("article:content_tier")
