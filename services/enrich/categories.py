@@ -262,9 +262,12 @@ _SHARP = 2.0
 
 def _fit_once(matrix: Any, classes: Matrix, trust: Matrix, options: Options) -> tuple[Matrix, Matrix]:
     from sklearn.linear_model import LogisticRegression
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # publishes no types
 
-    fitted = LogisticRegression(C=options.strength, max_iter=300)
-    fitted.fit(matrix, classes.argmax(axis=1), sample_weight=trust)
+    fitted = LogisticRegression(C=options.strength, tol=1e-3, max_iter=200)
+    # One thread: on a busy machine the threads of the linear algebra library wait for each other longer than they work.
+    with threadpool_limits(limits=1):
+        fitted.fit(matrix, classes.argmax(axis=1), sample_weight=trust)
     coefficients, bias = fitted.coef_, fitted.intercept_
     if len(coefficients) == 1:
         # Two labels: scikit-learn keeps one row, for the second of them.
