@@ -18,7 +18,7 @@ from sqlalchemy.exc import DBAPIError
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 
 from shared import clock, queue
 from shared.openapi import Operation
@@ -67,33 +67,43 @@ def here() -> Site:
 
 
 class ApiRoute(Route):
-    """A route that knows the operation it was made from."""
+    """A path and the operations it was made from, one a method."""
 
-    operation: Operation
+    operations: tuple[Operation, ...]
 
 
-def route(operation: Operation, handler: Handler) -> ApiRoute:
-    """The operation at its path."""
+def routes(*described: tuple[Operation, Handler]) -> list[BaseRoute]:
+    """The operations at their paths: one route a path, so that it knows all of its methods."""
+    by_path: dict[str, dict[str, tuple[Operation, Handler]]] = {}
+    for operation, handler in described:
+        by_path.setdefault(operation.path, {})[operation.method] = operation, handler
+    return [_route(path, methods) for path, methods in by_path.items()]
 
+
+def _route(path: str, methods: dict[str, tuple[Operation, Handler]]) -> ApiRoute:
     async def endpoint(request: Request) -> Response:
-        try:
-            body = await _body(request, operation.limit)
-            if inspect.iscoroutinefunction(handler):
-                response: Response = await handler(request, body)
-            else:
-                response = await run_in_threadpool(handler, request, body)  # type: ignore[arg-type]
-        except Problem as problem:
-            response = JSONResponse({"error": problem.error, "detail": problem.detail}, problem.status, problem.headers)
-        except DBAPIError as error:
-            log.warning("the store does not answer: %s", error)
-            response = JSONResponse(
-                {"error": "store-unreachable", "detail": "Try again in a moment."}, 503, {"Retry-After": "5"}
-            )
-        return response
+        return await _answer(request, *methods["GET" if request.method == "HEAD" else request.method])
 
-    made = ApiRoute(operation.path, endpoint, methods=[operation.method], name=operation.name)
-    made.operation = operation
+    made = ApiRoute(path, endpoint, methods=list(methods))
+    made.operations = tuple(operation for operation, _ in methods.values())
     return made
+
+
+async def _answer(request: Request, operation: Operation, handler: Handler) -> Response:
+    try:
+        body = await _body(request, operation.limit)
+        if inspect.iscoroutinefunction(handler):
+            response: Response = await handler(request, body)
+        else:
+            response = await run_in_threadpool(handler, request, body)  # type: ignore[arg-type]  # narrowed by inspect
+    except Problem as problem:
+        response = JSONResponse({"error": problem.error, "detail": problem.detail}, problem.status, problem.headers)
+    except DBAPIError as error:
+        log.warning("the store does not answer: %s", error)
+        response = JSONResponse(
+            {"error": "store-unreachable", "detail": "Try again in a moment."}, 503, {"Retry-After": "5"}
+        )
+    return response
 
 
 def bearer(request: Request) -> str | None:

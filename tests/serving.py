@@ -60,7 +60,7 @@ class Client:
         scope = {"type": "http", "method": method, "path": unquote(path), "root_path": ""}
         for route in self.app.routes:
             if isinstance(route, ApiRoute) and route.matches(scope)[0] == Match.FULL:
-                return route.operation
+                return next(one for one in route.operations if one.method == method)
         raise AssertionError(f"no operation for {method} {path}")
 
 

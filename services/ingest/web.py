@@ -19,8 +19,8 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute
 
 from services.ingest import pushing, websub
-from shared import signatures, vault
-from shared.api import Problem, Site, bearer, here, route, unauthorised
+from shared import api, signatures, vault
+from shared.api import Problem, Site, bearer, here, unauthorised
 from shared.errors import OperatorError, Rejected
 from shared.models import Row
 from shared.openapi import Answer, Operation, Parameter, problem
@@ -126,14 +126,14 @@ NOTIFY = Operation(
 def routes(site: Site | None = None) -> list[BaseRoute]:
     """The routes of this service, over this process's store unless told otherwise."""
     at = site or here()
-    push = Push(at)
+    push, called = Push(at), Called(at)
     limit = int(at.settings.fetch.max_mb * 1024 * 1024)
-    return [
-        route(_with_limit(PUSH, limit), push.post),
-        route(STATUS, push.status),
-        route(VERIFY, Called(at).verify),
-        route(_with_limit(NOTIFY, limit), Called(at).notify),
-    ]
+    return api.routes(
+        (_with_limit(PUSH, limit), push.post),
+        (STATUS, push.status),
+        (VERIFY, called.verify),
+        (_with_limit(NOTIFY, limit), called.notify),
+    )
 
 
 def _with_limit(operation: Operation, limit: int) -> Operation:

@@ -22,8 +22,8 @@ from starlette.routing import BaseRoute
 
 from services.publish import feeds_out, hub
 from services.publish.render import FeedInfo
-from shared import vault
-from shared.api import ApiRoute, Problem, Site, bearer, here, route, unauthorised
+from shared import api, vault
+from shared.api import ApiRoute, Problem, Site, bearer, here, unauthorised
 from shared.errors import Rejected
 from shared.models import Row
 from shared.openapi import Answer, Operation, Parameter, document, problem
@@ -33,7 +33,8 @@ PAGE = 50
 LONGEST_WAIT_S, STREAM_S, LOOK_S, QUIET_S = 60.0, 300.0, 0.4, 15.0
 
 _BROKEN = {503: problem("The store does not answer; try again.")}
-_NUMBER = {"type": "integer", "minimum": 1}
+_FARTHEST = 2**53 - 1  # what every JSON reader holds exactly
+_NUMBER = {"type": "integer", "minimum": 1, "maximum": _FARTHEST}
 
 FEED = Operation(
     "GET", "/feeds/{token}.{ending}", "feed", "An endpoint's newest articles as a feed.",
@@ -124,17 +125,14 @@ OPENAPI = Operation(
 def routes(site: Site | None = None) -> list[BaseRoute]:
     """The routes of this service, over this process's store unless told otherwise."""
     at = site or here()
-    return [
-        route(FEED, Feeds(at).get),
-        route(EVENTS, Replay(at).get),
-        route(HUB, Hub(at).post),
-        route(OPENAPI, _openapi),
-    ]
+    return api.routes(
+        (FEED, Feeds(at).get), (EVENTS, Replay(at).get), (HUB, Hub(at).post), (OPENAPI, _openapi),
+    )  # fmt: skip
 
 
 def _openapi(request: Request, body: bytes) -> Response:
     """Every operation that the application has a route for, whichever service it is of."""
-    known = [one.operation for one in request.app.routes if isinstance(one, ApiRoute)]
+    known = [one for route in request.app.routes if isinstance(route, ApiRoute) for one in route.operations]
     return JSONResponse(document(known, "1"))
 
 
@@ -254,13 +252,11 @@ def _http_date(text: str | None) -> dt.datetime | None:
     return moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
 
 
-def _number(text: str | None, name: str, most: int = 2**62) -> int | None:
+def _number(text: str | None, name: str, most: int = _FARTHEST) -> int | None:
     if text is None:
         return None
     if not (text.isascii() and text.isdigit() and len(text) < 20 and 1 <= int(text) <= most):
-        raise Problem(
-            400, "bad-number", f"{name} must be a whole number from 1{f' to {most}' if most < 2**62 else ''}."
-        )
+        raise Problem(400, "bad-number", f"{name} must be a whole number from 1 to {most}.")
     return int(text)
 
 
@@ -396,11 +392,13 @@ def _position(cursor: str, place: pull.Place) -> int:
 
 
 def _seconds(text: str | None) -> float:
-    if text is None:
-        return 0.0
-    if not re.fullmatch(r"\d{1,4}(?:\.\d{1,3})?", text, re.ASCII):
-        raise Problem(400, "bad-number", "wait must be a number of seconds.")
-    return min(float(text), LONGEST_WAIT_S)
+    try:
+        seconds = float(text or 0)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds <= LONGEST_WAIT_S:  # nan is neither
+        raise Problem(400, "bad-number", f"wait must be a number of seconds from 0 to {LONGEST_WAIT_S:g}.")
+    return seconds
 
 
 # WebSub

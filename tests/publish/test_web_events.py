@@ -93,7 +93,7 @@ def test_who_may_not_and_odd_questions(client: Client, stock: Stock, store: Stor
     ):
         answer = client.get("/events", headers=headers)
         assert (answer.status_code, "www-authenticate" in answer.headers) == (401, True)
-    for query in ("limit=0", "limit=501", "limit=x", "wait=x", "wait=-1", "wait=nan"):
+    for query in ("limit=0", "limit=501", "limit=x", "wait=x", "wait=-1", "wait=nan", "wait=61", "wait=inf"):
         assert client.get(f"/events?{query}", headers=AUTH).json()["error"] == "bad-number"
     for state, status in (("paused", 403), ("removed", 401)):
         with store.write() as c:
