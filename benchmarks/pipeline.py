@@ -8,6 +8,8 @@ first page handed over to the last receipt at the last partner. The last line is
 
     articles_per_s, plain_per_s, plain_same_extractor_per_s, ratio, ratio_same_extractor
     cpu_ms        CPU milliseconds an article of each of our processes; the receivers apart
+    plain_cpu_ms  the same of the plain chain's workers, all together (the sender and the broker left out)
+    cpu_ratio     theirs to ours: what other programs on the machine hardly disturb
 """
 
 from __future__ import annotations
@@ -93,13 +95,20 @@ def main() -> None:
     if options.only in (None, "ours"):
         out |= _run(ours, made, urls)
     if options.only in (None, "trafilatura"):
-        out["plain_per_s"] = _run(plain("trafilatura"), made, urls)["articles_per_s"]
+        out |= _renamed(_run(plain("trafilatura"), made, urls), "plain")
     if options.only in (None, "same"):
-        out["plain_same_extractor_per_s"] = _run(plain("ours"), made, urls)["articles_per_s"]
+        out |= _renamed(_run(plain("ours"), made, urls), "plain_same_extractor")
     if options.only is None:
         out["ratio"] = round(out["articles_per_s"] / out["plain_per_s"], 2)
         out["ratio_same_extractor"] = round(out["articles_per_s"] / out["plain_same_extractor_per_s"], 2)
+        own = sum(spent for name, spent in out["cpu_ms"].items() if name != "receivers")
+        out["cpu_ratio"] = round(out["plain_cpu_ms"] / own, 2)
+        out["cpu_ratio_same_extractor"] = round(out["plain_same_extractor_cpu_ms"] / own, 2)
     print(json.dumps(out))
+
+
+def _renamed(result: dict[str, Any], name: str) -> dict[str, Any]:
+    return {f"{name}_per_s": result["articles_per_s"], f"{name}_cpu_ms": result["cpu_ms_all"]}
 
 
 Side = Callable[[Wire, list[bytes], list[str], Callable[[], bool]], dict[str, Any]]
@@ -175,15 +184,17 @@ def plain(extractor: str) -> Side:
         done()
         source = wire.add_source("http://bulk.example/", kind="push")
         ids = _push(wire, source, pages, urls)
-        with _plain_workers(wire):
+        with _plain_workers(wire) as workers:
+            before = _tree_cpu_s(workers)
             started = time.perf_counter()
             subprocess.run([sys.executable, "-c", _SENDER, str(len(ids))], input=_lines(ids, pages, urls), check=True)
             while not done():
                 time.sleep(0.05)
             took = time.perf_counter() - started
+            spent = _tree_cpu_s(workers) - before
         server.terminate()
         server.wait()
-        return {"articles_per_s": round(len(pages) / took, 1)}
+        return {"articles_per_s": round(len(pages) / took, 1), "cpu_ms_all": round(1000 * spent / len(pages), 2)}
 
     return side
 
@@ -203,7 +214,7 @@ def _lines(ids: list[int], pages: list[bytes], urls: list[str]) -> bytes:
 
 
 @contextlib.contextmanager
-def _plain_workers(wire: Wire) -> Iterator[None]:
+def _plain_workers(wire: Wire) -> Iterator[list[psutil.Process]]:
     cores = str(max(1, min(4, os.cpu_count() or 1)))
     kinds = (("extract", "prefork", cores), ("enrich", "prefork", cores), ("publish", "threads", "32"))
     command = [sys.executable, "-m", "celery", "-A", "benchmarks.plain:app", "worker", "-l", "WARNING",
@@ -218,7 +229,7 @@ def _plain_workers(wire: Wire) -> Iterator[None]:
         ]
         time.sleep(8)  # all of them are up well before
         try:
-            yield
+            yield [psutil.Process(worker.pid) for worker in workers]
         finally:
             for worker in workers:
                 worker.terminate()
@@ -242,6 +253,10 @@ def _by_process(wire: Wire) -> dict[str, float]:
         process = wire.child(word)
         spent[name] = _cpu_s(process) + sum(_cpu_s(child) for child in process.children(recursive=True))
     return spent
+
+
+def _tree_cpu_s(roots: list[psutil.Process]) -> float:
+    return sum(_cpu_s(process) for root in roots for process in (root, *root.children(recursive=True)))
 
 
 def _cpu_s(process: psutil.Process) -> float:
