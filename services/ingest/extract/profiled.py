@@ -53,6 +53,10 @@ class _Reading:
         removed = self._drop()
         self._related()
         self._body()
+        if self._other_page():
+            self.values["verdict"] = msgspec.structs.replace(
+                self.found.verdict, kind="not-an-article", reason="static-page"
+            )
         return msgspec.structs.replace(
             self.found,
             **self.values,
@@ -60,6 +64,12 @@ class _Reading:
             missed=tuple(self.missed),
             removed=(*self.found.removed, *removed),
         )
+
+    def _other_page(self) -> bool:
+        """A page of the site that is none of its articles: nothing of the layout fits, and no date is on it at all. A changed
+        layout keeps its dates, and stays an article with misses."""
+        dated = self.values.get("published") or self.found.published
+        return not dated and {"headline", "body"} <= set(self.missed)
 
     def _rule(self, name: str) -> Rule | None:
         return self.profile.fields.get(name)

@@ -101,6 +101,14 @@ def test_a_moved_layout_shows_as_misses_and_the_engine_stands_in() -> None:
     assert found.published.zone_source == "configured"
 
 
+def test_a_page_without_date_and_layout_is_none_of_the_articles() -> None:
+    body = "".join(
+        f"<p>This monitor is written by volunteers, and has been for {n} years, week after week.</p>" for n in range(9)
+    )
+    found = read(f"<html><body><div id=content><h1>About us</h1>{body}</div></body></html>")
+    assert (found.verdict.kind, found.verdict.reason) == ("not-an-article", "static-page")
+
+
 def test_origins_name_the_rule_and_what_lost() -> None:
     found = read(FOCUS)
     assert found.origins["section"].rule == "profile belarus-in-focus css link[rel=canonical]"
