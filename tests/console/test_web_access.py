@@ -74,6 +74,16 @@ def test_every_change_is_refused_without_session_role_or_token(site: Site, world
     assert snapshot(store) == before
 
 
+def test_a_form_of_our_own_page_is_taken(site: Site, world: World) -> None:
+    """As a browser sends it. Under the policy no-referrer it would say "Origin: null", which is what strangers send too."""
+    operator = site.visitor("operator")
+    form = {"csrf": operator.csrf, "reason": "r"}
+    own = {"Origin": site.url, "Sec-Fetch-Site": "same-origin"}
+    assert operator.post(f"/do/pause-source/{world.source}", data=form, headers=own).status_code == 303
+    assert operator.post(f"/do/pause-source/{world.source}", data=form, headers={"Origin": "null"}).status_code == 403
+    assert operator.get("/sources").headers["referrer-policy"] == "same-origin"
+
+
 def test_no_route_changes_anything_by_get(site: Site, world: World, store: Store) -> None:
     admin = site.visitor("admin")
     before = snapshot(store)

@@ -69,7 +69,7 @@ document.querySelector("[data-themes]")?.addEventListener("change", (event) => {
 
 document.addEventListener("keydown", (event) => {
   if (event.key !== "/" || event.target.closest("input, textarea, select")) return;
-  const field = document.querySelector(".search input");
+  const field = document.querySelector(".search input[type=search]");
   if (field) { event.preventDefault(); field.focus(); }
 });
 
