@@ -17,6 +17,7 @@ from sqlalchemy import Connection
 
 from services.enrich import fingerprints, similarity
 from services.enrich.similarity import Judgement, Profile, Relation, Signature
+from services.enrich.words import words
 from shared.store import similar
 
 SALIENT, SKETCH = 40, 32
@@ -88,9 +89,10 @@ class Frequencies(NamedTuple):
 
 def prepare(article_id: str, headline: str, text: str, language: str | None, day: int) -> Prepared:
     """What linking needs of a text; `day` counts from 1970-01-01. The printed "Similar articles" must not be in the text."""
-    signature = similarity.signature(headline, text, language)
+    top, body = words(headline), words(text)
+    signature = similarity.signature_of(top, body, language)
     hashes = {term: fingerprints.term_hash(term) for term in signature.terms}
-    return Prepared(article_id, day, signature, fingerprints.shingles(f"{headline}\n{text}"), hashes)
+    return Prepared(article_id, day, signature, fingerprints.of_words([word.norm for word in top + body]), hashes)
 
 
 def link(connection: Connection, prepared: Prepared, search: Search = USUAL) -> Linked:

@@ -168,7 +168,11 @@ _SIXTY = math.log(60)
 
 def signature(headline: str, text: str, language: str | None = None) -> Signature:
     """The terms, names and numbers of an article. An empty article has none; nothing is raised."""
-    body, top = words(text), words(headline)
+    return signature_of(words(headline), words(text), language)
+
+
+def signature_of(top: list[Word], body: list[Word], language: str | None = None) -> Signature:
+    """The same, of a headline and a text already cut."""
     found = top + body
     names = _capitalised(body, top)
     salience: dict[str, float] = {}

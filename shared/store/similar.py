@@ -77,12 +77,14 @@ def frequencies(connection: Connection, terms: Collection[int]) -> tuple[int, di
 
 def known(connection: Connection, article_ids: Collection[str]) -> list[Known]:
     """Those of the articles that are in the index, in no order."""
-    return [Known(*row) for row in connection.execute(_known(), {"ids": list(article_ids)})] if article_ids else []
+    return (
+        [Known(*row) for row in connection.execute(_known(), {"ids": list(article_ids)}).all()] if article_ids else []
+    )
 
 
 def profiles(connection: Connection, docs: Collection[int]) -> list[Known]:
     """The indexed articles with these numbers, in no order."""
-    return [Known(*row) for row in connection.execute(_profiles(), {"docs": list(docs)})] if docs else []
+    return [Known(*row) for row in connection.execute(_profiles(), {"docs": list(docs)}).all()] if docs else []
 
 
 def index_article(connection: Connection, posted: Posted) -> int:
@@ -128,7 +130,7 @@ def candidates_by_fp(
     if not hashes:
         return []
     values = {"hashes": list(hashes), "since": since, "until": until, "most": limit}
-    return [Found(doc, float(shared)) for doc, shared in connection.execute(_by_fp(), values)]
+    return [Found(doc, float(shared)) for doc, shared in connection.execute(_by_fp(), values).all()]
 
 
 def candidates_by_terms(
@@ -151,7 +153,7 @@ def candidates_by_terms(
     for place in range(size):
         # Padding: term 0 has no postings.
         values[f"t{place}"], values[f"w{place}"] = pairs[place] if place < len(pairs) else (_ALL, 0.0)
-    return [Found(doc, score) for doc, score in connection.execute(_by_terms(size), values)]
+    return [Found(doc, score) for doc, score in connection.execute(_by_terms(size), values).all()]
 
 
 def affordable(
