@@ -436,6 +436,8 @@ class DeliveryRow(Base):
               postgresql_where=text("state = 'due'")),
         Index("ix_delivery_withdrawals", "endpoint_id", "due_at", sqlite_where=text("state = 'due' AND kind = 'article.withdrawn'"),
               postgresql_where=text("state = 'due' AND kind = 'article.withdrawn'")),
+        Index("ix_delivery_in_line", "endpoint_id", "article_id", "position", sqlite_where=text("state = 'due'"),
+              postgresql_where=text("state = 'due'")),
         Index("ix_delivery_endpoint_id_article_id", "endpoint_id", "article_id"),
         Index("ix_delivery_endpoint_id_state", "endpoint_id", "state"),
         Index("ix_delivery_article_id", "article_id"),

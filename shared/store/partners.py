@@ -8,13 +8,13 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Select, and_, exists, func, insert, select, update
+from sqlalchemy import Connection, Select, exists, func, insert, select, update
 from sqlalchemy.orm import aliased
 
 from shared.errors import OperatorError
 from shared.models import AttemptRow, DeliveryRow, EndpointRow, PartnerRow, Row, SubscriptionRow
 from shared.store import events, lanes
-from shared.store.rows import insert_ignore
+from shared.store.rows import insert_ignore, update_many
 
 WITHDRAWN = "article.withdrawn"
 
@@ -199,14 +199,15 @@ def sendable(
     connection: Connection, endpoint_id: int, now: dt.datetime, limit: int, busy: Collection[str] = ()
 ) -> list[Row]:
     """Deliveries that may go now: withdrawals first, then in order; each first in line of its article, none in `busy`."""
-    found = _in_line(endpoint_id, now).order_by(DeliveryRow.due_at, DeliveryRow.position).limit(limit + len(busy))
+    found = in_line(endpoint_id, now).order_by(DeliveryRow.due_at, DeliveryRow.position).limit(limit + len(busy))
     urgent = connection.execute(found.where(DeliveryRow.kind == WITHDRAWN)).mappings().all()
     usual = connection.execute(found).mappings().all()
     rows = {row["id"]: dict(row) for row in (*urgent, *usual) if row["article_id"] not in busy}
     return list(rows.values())[:limit]
 
 
-def _in_line(endpoint_id: int, now: dt.datetime) -> Select[Any]:
+def in_line(endpoint_id: int, now: dt.datetime) -> Select[Any]:
+    """Deliveries of the endpoint that are due, each the first of its article."""
     earlier = aliased(DeliveryRow)
     blocked = exists().where(
         earlier.endpoint_id == DeliveryRow.endpoint_id, earlier.article_id == DeliveryRow.article_id,
@@ -239,14 +240,24 @@ def record(connection: Connection, endpoint_id: int, tried: Sequence[Tried]) -> 
     chain = connection.execute(
         select(EndpointRow.chain).where(EndpointRow.id == endpoint_id).with_for_update()
     ).scalar_one()
+    waiting = _waiting(connection, [one.delivery["id"] for one in tried])
     rows = []
     for one in tried:
-        late = not _move_on(connection, one)
-        row = _attempt_row(endpoint_id, one, late)
+        row = _attempt_row(endpoint_id, one, one.delivery["id"] not in waiting)
         chain = row["chain"] = chained(chain, row)
         rows.append(row)
-    connection.execute(insert(AttemptRow), rows)
+    moved = [_moved(one, waiting[one.delivery["id"]]) for one in tried if one.delivery["id"] in waiting]
+    update_many(connection, DeliveryRow, moved, key=["id"])
+    connection.execute(insert(AttemptRow.__table__), rows)  # type: ignore[arg-type]  # a Table, typed as any FromClause
     connection.execute(update(EndpointRow).where(EndpointRow.id == endpoint_id).values(chain=chain))
+
+
+def _waiting(connection: Connection, ids: Collection[int]) -> dict[int, int]:
+    """Those deliveries that are still due, locked, with the attempts they have behind them."""
+    found = select(DeliveryRow.id, DeliveryRow.attempts).where(
+        DeliveryRow.id.in_(list(ids)), DeliveryRow.state == "due"
+    )
+    return dict(connection.execute(found.order_by(DeliveryRow.id).with_for_update()).all())
 
 
 def _attempt_row(endpoint_id: int, one: Tried, late: bool) -> Row:
@@ -260,14 +271,12 @@ def _attempt_row(endpoint_id: int, one: Tried, late: bool) -> Row:
 _NEXT_STATE = {"delivered": "delivered", "retry": "due", "disabled": "due", "dead": "quarantined"}
 
 
-def _move_on(connection: Connection, one: Tried) -> bool:
+def _moved(one: Tried, attempts: int) -> Row:
+    """The delivery after that attempt."""
     state = _NEXT_STATE[one.outcome]
-    values: dict[str, Any] = {"state": state, "attempts": DeliveryRow.attempts + 1, "reason": one.reason,
-                              "due_at": one.due_at or one.at if state == "due" else None}  # fmt: skip
-    if state == "delivered":
-        values["delivered_at"] = one.at
-    waits = and_(DeliveryRow.id == one.delivery["id"], DeliveryRow.state == "due")
-    return bool(connection.execute(update(DeliveryRow).where(waits).values(values)).rowcount)
+    return {"id": one.delivery["id"], "state": state, "attempts": attempts + 1, "reason": one.reason,
+            "due_at": one.due_at or one.at if state == "due" else None,
+            "delivered_at": one.at if state == "delivered" else None}  # fmt: skip
 
 
 def chained(previous: str, attempt: Row) -> str:
