@@ -15,7 +15,7 @@ from services.ingest.extract.model import Weights
 from shared.records import Block, Draft, Image, Origin, Paragraph, Removed
 from shared.text import shorten
 
-MAX_REMOVED = 60
+MAX_REMOVED = 40
 """So many left-out texts are kept with a record; a page of ten thousand teasers must not grow it without bound."""
 MAX_SKIPPED = 10
 
