@@ -94,6 +94,7 @@ def test_the_article_says_who_has_it_and_why_not(site: Site, world: World) -> No
     text = html.fromstring(site.visitor("viewer").get(f"/articles/{world.article}").text).text_content()
     for words in ("answered 503", "Event 1 logged", "Revision 2 stored", "Page fetched", "msg_2", "Seen in"):
         assert words in text
+    assert "the partner is left alone until" in text
     other = site.visitor("viewer").get(f"/articles/{world.other}").text
     assert "not enriched yet, so no partner has been asked" in other
 

@@ -17,11 +17,11 @@ from services.console.web import guard
 from services.console.web.desk import Desk
 from services.console.web.guard import Call
 from services.ingest import changes
-from services.publish import planning, routing
+from services.publish import planning, policy, routing
 from services.publish.render import html
 from shared import records
 from shared.models import Row
-from shared.store import articles, events, intake, partners
+from shared.store import articles, events, intake, lanes, partners
 from shared.store import desk as rows
 
 PAGE = 40
@@ -41,12 +41,13 @@ class Step(NamedTuple):
 
 
 class Reached(NamedTuple):
-    """Where an endpoint stands with the article: its newest delivery, or why it has none."""
+    """Where an endpoint stands with the article: its newest delivery, or why it has none; until when its lane rests."""
 
     endpoint: Row
     delivery: Row | None
     attempts: list[Row]
     because: str
+    rests_until: dt.datetime | None
 
 
 class Shown(msgspec.Struct, frozen=True):
@@ -176,12 +177,23 @@ def _reached(connection: Connection, logged: list[events.Event], deliveries: lis
              now: dt.datetime) -> list[Reached]:  # fmt: skip
     newest = {row["endpoint_id"]: row for row in deliveries}
     subject = planning.subjects(connection, logged[-1:], now)[0] if logged else None
+    endpoints = partners.endpoints(connection)
+    keys = {endpoint["id"]: lanes.endpoint_lane(endpoint["id"]) for endpoint in endpoints}
+    resting = {key: rests_until(lane, now) for key, lane in rows.lane_rows(connection, keys.values()).items()}
     found = []
-    for endpoint in partners.endpoints(connection):
+    for endpoint in endpoints:
         row = newest.get(endpoint["id"])
         tries = [a for a in attempts if row and a["delivery_id"] == row["id"]]
-        found.append(Reached(endpoint, row, tries, "" if row else why_not(subject, endpoint)))
+        because = "" if row else why_not(subject, endpoint)
+        found.append(Reached(endpoint, row, tries, because, resting.get(keys[endpoint["id"]])))
     return found
+
+
+def rests_until(lane: Row, now: dt.datetime) -> dt.datetime | None:
+    """Until when nothing is sent on the lane, by its breaker or by the partner's wish; None where it is open."""
+    breaker = records.from_json(lane["breaker"], policy.Breaker) if lane["breaker"] else policy.Breaker()
+    until = [at for at in (lane["blocked_until"], breaker.until) if at is not None and at > now]
+    return max(until, default=None)
 
 
 def why_not(subject: planning.Subject | None, endpoint: Row) -> str:
