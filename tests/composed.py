@@ -181,10 +181,15 @@ class Composed:
     def state(self) -> str:
         """How it stands, for the message of a test that waited in vain."""
         told = [self.run("web", "briefwire", *words) for words in (("ledger",), ("queues",), ("quarantine", "list"))]
-        return "\n".join([*(one.stdout + one.stderr for one in told), *(self.log(part) for part in PARTS)])
+        ended = [
+            f"{name} ended with {process.poll()}"
+            for name, process in self.processes.items()
+            if process.poll() is not None
+        ]
+        return "\n".join([*(one.stdout + one.stderr for one in told), *ended, *map(self.log, self.processes)])
 
     def log(self, service: str) -> str:
-        return (self.folder / f"{service}.log").read_text(errors="replace")[-3000:]
+        return f"{service}: " + (self.folder / f"{service}.log").read_text(errors="replace")[-1500:]
 
 
 @contextlib.contextmanager
