@@ -55,13 +55,13 @@ class Moody(Faults):
             return self.draw.choice(KINDS) if self.draw.random() < self.share else None
 
 
-def log_events(wire: Wire, count: int, number_of_articles: int) -> None:
-    """Revision after revision of all articles, in transactions of 500 events."""
+def log_events(wire: Wire, count: int, number_of_articles: int, *, name: str = "s", first: int = 0) -> None:
+    """Revision after revision of all articles (numbered from `first`), in transactions of 500 events."""
     with wire.store.write() as connection:
         source = intake.add_source(
-            connection, name="s", url="http://h.example", kind="push", profile=None, now=clock.now()
+            connection, name=name, url="http://h.example", kind="push", profile=None, now=clock.now()
         )
-    owed = [(n % number_of_articles, n // number_of_articles + 1) for n in range(count)]
+    owed = [(first + n % number_of_articles, n // number_of_articles + 1) for n in range(count)]
     for start in range(0, count, 500):
         with wire.store.write() as connection:
             now = clock.now()
@@ -72,7 +72,7 @@ def log_events(wire: Wire, count: int, number_of_articles: int) -> None:
 
 def _revision(connection: Any, source: int, number: int, revision: int) -> events.NewEvent:
     """An enriched revision, and its event."""
-    record = _record(number, revision)
+    record = plain_record(number, revision)
     now = clock.now()
     if revision == 1:
         articles.create(connection, record, f"{number:064x}", source, number, None, now)
@@ -92,7 +92,8 @@ def _revision(connection: Any, source: int, number: int, revision: int) -> event
     )
 
 
-def _record(number: int, revision: int) -> records.Article:
+def plain_record(number: int, revision: int) -> records.Article:
+    """A short article's record."""
     text = records.Paragraph(
         f"Revision {revision} of article {number}. " + "The harbour board met and spoke about the quay. " * 8
     )
