@@ -119,12 +119,21 @@ def digest(secret: str) -> str:
 
 def sign_in(connection: Connection, name: str, password: str, now: dt.datetime) -> Session | None:
     """A session, or None where the name, the password or the account's state do not allow one."""
+    account = check(connection, name, password)
+    return None if account is None else begin_session(connection, account, password, now)
+
+
+def check(connection: Connection, name: str, password: str) -> Row | None:
+    """The account that may sign in with this password. Only reads, but takes its time: never inside a writing transaction."""
     account = desk.account(connection, name)
     known = account is not None and account["password"] is not None and account["state"] == "active"
     kept = account["password"] if account is not None and known else _NOBODY
-    if not _fits(kept, password) or account is None or not known:
-        return None
-    if _hasher.check_needs_rehash(kept):
+    return account if _fits(kept, password) and known else None
+
+
+def begin_session(connection: Connection, account: Row, password: str, now: dt.datetime) -> Session:
+    """A session for an account that `check` let in; a hash of older parameters is made anew."""
+    if _hasher.check_needs_rehash(account["password"]):
         desk.set_account(connection, account["id"], password=_hasher.hash(password))
     return _open(connection, account, now)
 

@@ -39,12 +39,15 @@ def sign_in(call: Call) -> Response:
         )
         response.headers["Retry-After"] = str(math.ceil(wait_s))
         return response
-    with call.desk.store.write() as connection:
-        session = accounts.sign_in(connection, name, call.form.get("password", ""), now)
-    if session is None:
+    password = call.form.get("password", "")
+    with call.desk.store.read() as connection:  # hashing takes its time: nobody must wait for the store meanwhile
+        account = accounts.check(connection, name, password)
+    if account is None:
         call.desk.limiter.failed(keys, now)
         return call.page("sign_in.html", 401, after=after, error="This name and password do not fit.")
     call.desk.limiter.passed(keys[0])
+    with call.desk.store.write() as connection:
+        session = accounts.begin_session(connection, account, password, now)
     return _with_cookie(call, session, after)
 
 
@@ -98,9 +101,10 @@ def change_password(call: Call) -> Response:
         raise Refused(403, "A token has no password.")
     if call.form.get("password", "") != call.form.get("again", ""):
         raise OperatorError("The two new passwords are not the same.", "Go back and type them again.")
-    with call.desk.store.write() as connection:
+    with call.desk.store.read() as connection:
         if not accounts.password_fits(connection, who.account_id, call.form.get("present", "")):
             raise OperatorError("That is not your present password.", "Go back and type it again.")
+    with call.desk.store.write() as connection:
         accounts.set_password(connection, who.account_id, call.form["password"])
         session = accounts.sign_in(connection, who.name, call.form["password"], now)
         installation.audit(connection, who.name, "change-password", f"account {who.name}", "", now)
