@@ -85,7 +85,8 @@ class Supervisor:
 
     def __init__(self, settings: Settings, *, config: Path | None = None) -> None:
         self.settings = settings
-        self.env = dict(os.environ) | {"BRIEFWIRE_DATA": str(settings.folder)}
+        # One thread of linear algebra a process: the pools already have a process for each core.
+        self.env = {"OPENBLAS_NUM_THREADS": "1"} | dict(os.environ) | {"BRIEFWIRE_DATA": str(settings.folder)}
         if config is not None:
             self.env["BRIEFWIRE_CONFIG"] = str(config)
         self.broker: subprocess.Popen[bytes] | None = None

@@ -21,6 +21,7 @@ from shared.store import articles, lanes, taxonomies
 SCHEME = "section"
 LANE = f"train:{SCHEME}"
 PAUSE = dt.timedelta(minutes=10)  # between two trainings
+MOST_UNFILED = 500  # texts without a section that help where a section has few
 LEAST = 30  # filed articles before a first training
 
 Guess = Callable[[str], learnt.Prediction]
@@ -64,8 +65,9 @@ def train(connection: Connection) -> tuple[learnt.Model, int] | None:
         return None
     texts = taxonomies.texts(connection, [article_id for article_id, _ in filed])
     examples = [(texts[article_id], label) for article_id, label in filed if article_id in texts]
+    unfiled = taxonomies.texts(connection, taxonomies.unfiled(connection, SCHEME, MOST_UNFILED))
     try:
-        return learnt.train(examples), len(examples)
+        return learnt.train(examples, list(unfiled.values())), len(examples)
     except Rejected:
         return None
 

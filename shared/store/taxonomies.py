@@ -5,10 +5,10 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, exists, insert, select
 
 from shared import records
-from shared.models import ModelRow, RevisionRow
+from shared.models import ArticleRow, CategoryRow, ModelRow, RevisionRow
 
 
 def newest_model(connection: Connection, scheme: str) -> int | None:
@@ -32,6 +32,17 @@ def add_model(connection: Connection, scheme: str, version: str, figures: str, b
     """Puts a model into use."""
     values = {"scheme": scheme, "trained_at": now, "version": version, "figures": figures, "body": body}
     connection.execute(insert(ModelRow).values(values))
+
+
+def unfiled(connection: Connection, scheme: str, limit: int) -> list[str]:
+    """The newest articles that nobody filed under the scheme."""
+    filed = exists().where(
+        CategoryRow.article_id == ArticleRow.id,
+        CategoryRow.scheme == scheme,
+        CategoryRow.method.in_(["publisher", "person"]),
+    )
+    found = select(ArticleRow.id).where(~filed).order_by(ArticleRow.first_seen_at.desc(), ArticleRow.id).limit(limit)
+    return list(connection.execute(found).scalars())
 
 
 def texts(connection: Connection, article_ids: Sequence[str]) -> dict[str, str]:
