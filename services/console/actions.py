@@ -312,7 +312,10 @@ def _event(work: Work, kind: str, row: Row) -> events.NewEvent:
 
 def retry_delivery(order: Order) -> Done:
     row, work = order.subject.row, order.work
-    if row["state"] == "held":
+    barred = desk.barrier(work.connection, row, work.now)
+    if barred == "withdrawn":
+        raise OperatorError("The article is withdrawn.", "Only its withdrawal can be sent again.")
+    if barred:
         raise OperatorError("The article is held or under embargo.", "Release it on its page.")
     state = desk.redeliver(work.connection, row, work.now)
     if state == "superseded":
@@ -348,10 +351,11 @@ def retry_group(order: Order) -> Done:
         for row in moved:
             _ring_entry(work, row)
         return Done(f"{len(moved)} entries are tried again now.")
-    for row in rows:
-        desk.redeliver(work.connection, row, work.now)
-        work.ring("endpoint.due", [lanes.endpoint_lane(row["endpoint_id"])])
-    return Done(f"{len(rows)} deliveries are tried again now.")
+    states = [desk.redeliver(work.connection, row, work.now) for row in rows]
+    work.ring("endpoint.due", sorted({lanes.endpoint_lane(row["endpoint_id"]) for row in rows}))
+    return Done(
+        f"{states.count('due')} deliveries are tried again now; {len(states) - states.count('due')} were out of date."
+    )
 
 
 def drop_group(order: Order) -> Done:
@@ -473,7 +477,8 @@ ACTIONS: dict[str, Action] = {action.name: action for action in (
            try_partner),
     Action("replay-partner", "Replay", "partner",
            "Everything at these positions goes to {name} again, in order, under the same ids: a partner that keeps ids sees no "
-           "doubles.", replay_partner, fields=(Field("first", "From position", "number"), Field("last", "To position", "number"))),
+           "doubles. Withdrawn and held articles do not.", replay_partner,
+           fields=(Field("first", "From position", "number"), Field("last", "To position", "number"))),
     Action("rotate-secret", "Rotate secret", "partner",
            "{name} gets a new signing secret, shown once. Until the next rotation every request carries two signatures, by the new "
            "secret and by the one before.", rotate_secret, role="admin", needs_reason=True, grave=True),

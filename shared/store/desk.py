@@ -429,28 +429,56 @@ def _owed() -> Select[Any]:
 
 
 def replay(connection: Connection, endpoint_id: int, first: int, last: int, now: dt.datetime) -> int:
-    """Has the endpoint's deliveries at these positions sent again, in order, under their old ids. Returns how many."""
+    """Has the endpoint's deliveries at these positions sent again, in order, under their old ids. Returns how many.
+
+    Of articles that are withdrawn only the withdrawal is; of articles that are held nothing is.
+    """
+    barred = select(ArticleRow.id).where(
+        or_(ArticleRow.state == "withdrawn", ArticleRow.held, ArticleRow.embargo_until > now)
+    )
     again = (
         update(DeliveryRow)
         .where(DeliveryRow.endpoint_id == endpoint_id, DeliveryRow.position.between(first, last),
-               DeliveryRow.state.in_(["delivered", "quarantined"]))
+               DeliveryRow.state.in_(["delivered", "quarantined"]),
+               or_(DeliveryRow.kind == "article.withdrawn", DeliveryRow.article_id.not_in(barred)))
         .values(state="due", due_at=now, attempts=0, reason=None)
     )  # fmt: skip
     return _wake_after(connection, again, endpoint_id, now)
 
 
 def redeliver(connection: Connection, row: Row, now: dt.datetime) -> str:
-    """Has one delivery sent again. Returns its new state: due, or superseded where the endpoint has a newer one already."""
+    """Has one delivery sent again, unless it is out of date. Returns its new state.
+
+    due; superseded where it was not delivered and the endpoint has a newer one, or the article is withdrawn; held where the
+    article is.
+    """
     newer = select(DeliveryRow.id).where(
         DeliveryRow.endpoint_id == row["endpoint_id"], DeliveryRow.article_id == row["article_id"],
         DeliveryRow.state == "delivered", DeliveryRow.event_number > row["event_number"],
     )  # fmt: skip
     this = update(DeliveryRow).where(DeliveryRow.id == row["id"], DeliveryRow.state == row["state"])
-    if row["state"] == "quarantined" and connection.execute(newer.limit(1)).first():
+    barred = barrier(connection, row, now)
+    if row["state"] != "delivered" and (barred == "withdrawn" or connection.execute(newer.limit(1)).first()):
         connection.execute(this.values(state="superseded", due_at=None))
         return "superseded"
+    if barred:
+        connection.execute(this.values(state="held", due_at=None, position=None))
+        return "held"
     _wake_after(connection, this.values(state="due", due_at=now, attempts=0, reason=None), row["endpoint_id"], now)
     return "due"
+
+
+def barrier(connection: Connection, row: Row, now: dt.datetime) -> str | None:
+    """Why the delivery must not go out: its article is "withdrawn" or "held"; None where it may. A withdrawal always may."""
+    if row["kind"] == "article.withdrawn":
+        return None
+    found = select(ArticleRow.state, ArticleRow.held, ArticleRow.embargo_until).where(
+        ArticleRow.id == row["article_id"]
+    )
+    article = connection.execute(found).one()
+    if article.state == "withdrawn":
+        return "withdrawn"
+    return "held" if article.held or (article.embargo_until is not None and article.embargo_until > now) else None
 
 
 def _wake_after(connection: Connection, statement: Any, endpoint_id: int, now: dt.datetime) -> int:

@@ -251,6 +251,36 @@ def test_a_dead_delivery_is_sent_again_unless_a_newer_one_arrived(hand: Hand, wo
     assert hand.value(DeliveryRow.state, DeliveryRow.id == world.dead) == "superseded"
 
 
+@pytest.mark.parametrize(("values", "words"), [
+    ({"state": "withdrawn"}, "withdrawn"), ({"held": True}, "held"), ({"embargo_until": clock.now() + dt.timedelta(days=1)}, "held"),
+])  # fmt: skip
+def test_what_must_not_go_out_is_not_sent_again(hand: Hand, world: World, values: dict[str, Any], words: str) -> None:
+    deliver(hand.store, world.partner, world.due)
+    with hand.store.write() as c:
+        articles.set_article(c, world.article, **values)
+    for delivery in (world.dead, world.due):
+        with pytest.raises(OperatorError, match=words):
+            hand.do("retry-delivery", delivery)
+    assert hand.do("replay-partner", world.partner, first="1", last="9").said.startswith("0 deliveries")
+    hand.do("retry-group", f"delivery:{world.partner}:{group_reason(hand)}")
+    with hand.store.read() as c:
+        assert partners.sendable(c, world.partner, clock.now(), 9) == []
+        assert ledger.books(c).balanced
+
+
+def test_a_superseded_delivery_does_not_overtake_a_newer_one(hand: Hand, world: World) -> None:
+    deliver(hand.store, world.partner, world.due)
+    desk_world.set_delivery(hand.store, world.dead, state="superseded")
+    assert "superseded" in hand.do("retry-delivery", world.dead).said
+    assert hand.value(DeliveryRow.state, DeliveryRow.id == world.dead) == "superseded"
+
+
+def group_reason(hand: Hand) -> str:
+    """The reason that the quarantined deliveries stand under."""
+    with hand.store.read() as c:
+        return str(next(group["reason"] for group in rows.quarantine_groups(c) if group["kind"] == "delivery"))
+
+
 def test_a_dropped_delivery_leaves_the_quarantine_and_the_books_balance(hand: Hand, world: World) -> None:
     hand.do("drop-delivery", world.dead)
     with hand.store.read() as c:
