@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from sqlalchemy import case
-
 from services.enrich import enriching, sections
 from shared import queue
 from shared.models import ArticleRow, Row
@@ -32,8 +30,7 @@ def _enrich(rows: list[Row]) -> None:
         for row in rows:
             failure = results[row["id"]]
             if isinstance(failure, Failure):
-                revised = case((ArticleRow.revision > row["revision"], work.now), else_=None)
-                claims.settle(work.connection, ArticleRow, row, due_at=revised, reason=failure.reason)
+                articles.give_up(work.connection, row, failure.reason, work.now)
         enriching.settle(work, [row for row in rows if row["id"] in good], good)
 
 

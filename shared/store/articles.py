@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, bindparam, case, delete, insert, select, update
 
 from shared import records
 from shared.models import ArticleRow, CategoryRow, EntryRow, LinkRow, RevisionRow, Row, StatusRow
@@ -109,6 +109,12 @@ def due_articles(connection: Connection, now: dt.datetime, limit: int) -> list[R
 def claim_articles(connection: Connection, ids: Collection[str], now: dt.datetime) -> list[Row]:
     """Takes articles to enrich; the claim is on the article, so its revisions pass in order."""
     return claims.claim(connection, ArticleRow, ids, now)
+
+
+def give_up(connection: Connection, row: Row, reason: str, now: dt.datetime) -> None:
+    """Ends a claim without a result; a revision that arrived meanwhile is due all the same."""
+    due_at = case((ArticleRow.revision > row["revision"], now), else_=None)
+    claims.settle(connection, ArticleRow, row, due_at=due_at, reason=reason)
 
 
 def to_enrich(connection: Connection, rows: Sequence[Row]) -> dict[str, list[records.Article]]:

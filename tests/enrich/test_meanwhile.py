@@ -78,6 +78,15 @@ def test_an_article_withdrawn_meanwhile_is_not_published_after_its_withdrawal(st
         assert [event.kind for event in events.of_article(c, article)] == ["article.withdrawn"]
 
 
+def test_a_revision_is_due_although_the_one_before_it_failed(store: Store) -> None:
+    with store.write() as c:
+        (article,) = create(c, 1)
+        (row,) = articles.claim_articles(c, [article], NOW)
+        revise(c, article)
+        articles.give_up(c, row, "bug", LATER)
+        assert [one["id"] for one in articles.due_articles(c, LATER, 10)] == [article]
+
+
 @pytest.mark.parametrize("store", ["postgresql"], indirect=True)
 def test_articles_are_locked_in_the_order_of_their_ids(store: Store) -> None:
     with store.write() as c:
