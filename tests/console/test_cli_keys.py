@@ -53,5 +53,7 @@ def test_a_secret_to_sign_with_and_a_key_for_who_is_there(run: Callable[..., Sai
     assert (again.code, "keeps its filter" in again.err) == (2, True)
     assert run("key", "pull", "gazette").code == 0
     assert [row["partner"] for row in run("partner", "list", "--json").json] == ["gazette"]
+    tested = run("partner", "test", "gazette")
+    assert (tested.code, "fetches by itself" in tested.err) == (2, True)
     assert run("key", "pull", "other", "--filter", "nonsense =").code == 2
     assert run("key", "revoke", "pull", "nobody").code == 2

@@ -213,7 +213,11 @@ def send_test(context: typer.Context, name: Name, json_: Json = False) -> None:
     """
     opening: Opening = context.obj
     with opening.read() as connection:
-        rows = partners.of_partner(connection, name)
+        rows = [row for row in partners.of_partner(connection, name) if row["kind"] in ("webhook", "storage")]
+    if not rows:
+        raise OperatorError(
+            f"{name} is sent nothing: it fetches by itself.", f"`briefwire key pull {name}` makes it a key."
+        )
     now, answers = clock.now(), []
     for row in rows:
         target = deliver.Target(
