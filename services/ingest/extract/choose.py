@@ -32,6 +32,8 @@ BETWEEN = 0.3
 """What is enough for a piece between two chosen ones, and for a heading above one."""
 _CAPTIONS = frozenset(["caption", "captions", "figcaption", "credit", "credits"])
 _CELL = 150
+_WHOLE_TEXT = 600
+_REFRAIN = 3
 _H2, _H6 = 4, 6
 _PROSE = 60
 _REASONS = (
@@ -69,6 +71,10 @@ def choose(
             break
         chosen[n] = n in standing or not dates.only(found.pieces[n].text)
     body = [found.pieces[n] for n in np.flatnonzero(chosen).tolist() if n not in standing]
+    twice = copies(body)
+    body = [piece for piece in body if piece.index not in twice]
+    never |= dict.fromkeys(twice, "copy")
+    chosen[list(twice)] = False
     chosen[list(standing)] = True
     left = (
         (p, never.get(p.index) or _never(p, titles, related) or _why(p))
@@ -158,6 +164,24 @@ def standfirst(found: Cut, body: NDArray[np.bool_], dek: Floats, never: Collecti
     prose = (p.index for p in found.pieces if body[p.index] and len(p.text) > _PROSE and dek[p.index] <= STANDFIRST)
     first = next(prose, 0)
     return {n for n in range(first) if dek[n] > STANDFIRST and n not in never}
+
+
+def copies(body: Sequence[Piece]) -> set[int]:
+    """Text that the page carries again, for scripts or for print: three paragraphs or more printed a second time (a refrain is
+    the author's), long pieces printed twice, and long pieces that mostly hold other pieces' text."""
+    known: set[str] = set()
+    again: dict[str, list[int]] = {}
+    for piece in body:
+        if len(piece.text) > _PROSE:
+            if piece.text in known:
+                again.setdefault(piece.text, []).append(piece.index)
+            known.add(piece.text)
+    twice = {n for text, places in again.items() if len(again) >= _REFRAIN or len(text) > _WHOLE_TEXT for n in places}
+    for piece in body:
+        if len(piece.text) > _WHOLE_TEXT:
+            inside = sum(len(text) for text in known if len(text) < len(piece.text) and text in piece.text)
+            twice |= {piece.index} if inside * 2 > len(piece.text) else set()
+    return twice
 
 
 def _never(piece: Piece, titles: fields.Titles, related: set[int]) -> str | None:

@@ -222,5 +222,12 @@ def test_a_page_without_an_address_keeps_its_links_as_printed() -> None:
     assert found.canonical_url is None
 
 
+def test_text_that_the_page_carries_again_counts_once() -> None:
+    again = f"<div class='body'>{' '.join(PROSE)}</div>"
+    found = read(f"<div class='body'>{TEXT}</div><div class='body'>{TEXT}</div>{again}")
+    assert [block.text for block in found.blocks if isinstance(block, Paragraph)] == PROSE
+    assert {removed.reason for removed in found.removed} >= {"copy"}
+
+
 def test_reading_twice_gives_the_same() -> None:
     assert read(TEXT) == read(TEXT)
