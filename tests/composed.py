@@ -122,7 +122,7 @@ class Composed:
         self.start("redis", "--port", str(self.redis_port), "--bind", "127.0.0.1")
         self.wait_healthy("redis")
         self.start("migrate")
-        assert self.processes.pop("migrate").wait(60) == 0, self.log("migrate")
+        assert self.processes.pop("migrate").wait(120) == 0, self.log("migrate")
         for part in PARTS:
             self.start(part)
         for part in reversed(PARTS):  # the web process first: its check costs least, and the others get ready meanwhile
@@ -146,7 +146,7 @@ class Composed:
         except OSError:
             return False
 
-    def wait_healthy(self, service: str, timeout_s: float = 90.0) -> None:
+    def wait_healthy(self, service: str, timeout_s: float = 180.0) -> None:
         """Waits until its health check passes; fails with its log where it ended or never does."""
         until = time.monotonic() + timeout_s
         while not self.healthy(service):

@@ -13,7 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
+import yaml
 
 from services.console import accounts
 from services.console.demo.bulk import BulkSite
@@ -24,8 +26,6 @@ from shared.store.engine import Store
 from tests import servers
 from tests.composed import PARTS, ROOT, Composed, composed
 from tests.wire.harness import host_of
-
-yaml = pytest.importorskip("yaml", reason="PyYAML is not installed")
 
 SECRET = sign.new_secret(bytes(range(32)))
 PATIENCE_S = 120.0  # on a machine that does much else
@@ -50,7 +50,6 @@ def kubernetes() -> dict[tuple[str, str], dict[str, Any]]:
 
 
 def test_the_compose_file_follows_the_specification(compose: dict[str, Any], beside: Path) -> None:
-    jsonschema = pytest.importorskip("jsonschema")
     schema = json.loads((beside / "conformance/compose-spec.json").read_text())
     jsonschema.Draft7Validator(schema).validate(compose)
 
