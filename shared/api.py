@@ -117,19 +117,23 @@ def unauthorised(detail: str) -> Problem:
     return Problem(401, "unauthorised", detail, {"WWW-Authenticate": 'Bearer realm="briefwire"'})
 
 
+_DRAIN = 8 * 1024 * 1024
+"""So much of a body that is too large is read all the same: a sender that is cut off while it sends never sees why."""
+
+
 async def _body(request: Request, limit: int) -> bytes:
     if request.method in ("GET", "HEAD"):
         return b""
-    too_large = Problem(413, "too-large", f"At most {limit:,} bytes are taken.", {"Connection": "close"})
-    length = request.headers.get("content-length", "")
-    if length.isdigit() and int(length) > limit:
-        raise too_large
-    read = bytearray()
+    read, size = bytearray(), 0
     try:
         async for chunk in request.stream():
-            read += chunk
-            if len(read) > limit:
-                raise too_large
+            size += len(chunk)
+            if size <= limit:
+                read += chunk
+            if size > limit + _DRAIN:
+                break
     except ClientDisconnect:
         raise Problem(400, "cut-short", "The body did not arrive whole.") from None
+    if size > limit:
+        raise Problem(413, "too-large", f"At most {limit:,} bytes are taken.", {"Connection": "close"})
     return bytes(read)
