@@ -1,7 +1,6 @@
 """Evidence and pieces in, the moments of publication and change out, each with the rule that gave it and what lost.
 
-Order of trust: JSON-LD, meta, itemprop, <time>, a printed date near the title, the address; `htmldate` is asked by the caller
-as the last resort because it costs more than all the rest.
+Order of trust: JSON-LD, meta, itemprop, <time>, a printed date near the title, the address.
 """
 
 from __future__ import annotations
