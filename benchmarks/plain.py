@@ -121,7 +121,7 @@ def publish(message: dict[str, Any]) -> None:
 
 def _post(endpoint: dict[str, Any], row: dict[str, Any], message: dict[str, Any], at: dt.datetime) -> partners.Tried:
     contents = (message["record"].encode(), message["notes"].encode())
-    rendered = render(endpoint["format"], lane.render_input(row | {"contents": contents, "at": at}))
+    rendered = render(endpoint["format"], lane.render_input(row | {"contents": contents, "at": at, "hidden": ()}))
     now = clock.now()
     headers = sign.sign(lane.target_of(endpoint).secrets, row["webhook_id"], now, rendered.body)
     reply = requests.post(

@@ -15,8 +15,9 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Any
 
 import msgspec
+from sqlalchemy import Connection
 
-from services.publish import deliver, hub, policy, storage
+from services.publish import deliver, feeds_out, hub, policy, storage
 from services.publish.render import RenderInput, render
 from shared import clock, queue, records, vault
 from shared.errors import Retryable
@@ -125,7 +126,8 @@ class Drain:
             limit = BATCH if slots > 1 and self.lane["attempts"] <= 1 else 1
             rows = partners.sendable(work.connection, self.endpoint["id"], work.now, limit, busy)
             begun = partners.begin_attempts(work.connection, [row["id"] for row in rows]) if rows else set()
-        return with_contents([row for row in rows if row["id"] in begun])
+        with queue.store().read() as connection:
+            return with_contents(connection, [row for row in rows if row["id"] in begun], clock.now())
 
     def launch(self, row: Row) -> None:
         self.flying[_pool().submit(send, self.endpoint, self.target, row)] = row
@@ -206,15 +208,16 @@ def tried(sent: Sent, outcome: str, **values: Any) -> partners.Tried:
     return partners.Tried(sent.delivery, outcome, sent.at, sent.duration_ms, **values)
 
 
-def with_contents(rows: list[Row]) -> list[Row]:
-    """Deliveries with the record and the annotations they carry."""
+def with_contents(connection: Connection, rows: list[Row], now: dt.datetime) -> list[Row]:
+    """Deliveries with the record and the annotations they carry, without a word of articles that may not be shown."""
     if not rows:
         return rows
-    with queue.store().read() as connection:
-        stored = articles.revisions(connection, {(row["article_id"], row["revision"]) for row in rows})
-        at = events.times(connection, [row["event_number"] for row in rows])
+    stored = articles.revisions(connection, {(row["article_id"], row["revision"]) for row in rows})
+    hidden = pull.hidden(connection, feeds_out.linked(stored), now)
+    at = events.times(connection, [row["event_number"] for row in rows])
     return [
-        row | {"contents": stored[row["article_id"], row["revision"]], "at": at[row["event_number"]]} for row in rows
+        row | {"contents": stored[row["article_id"], row["revision"]], "at": at[row["event_number"]], "hidden": hidden}
+        for row in rows
     ]
 
 
@@ -241,15 +244,8 @@ def _send(endpoint: Row, target: Target, row: Row) -> policy.Outcome:
 
 def render_input(row: Row) -> RenderInput:
     """A delivery with its contents as the renderers take it."""
-    record, notes = row["contents"]
-    article = records.from_json(record, records.Article)
-    if row["kind"] == partners.WITHDRAWN:
-        article = msgspec.structs.replace(article, state="withdrawn")
-    return RenderInput(
-        type=row["kind"], at=row["at"], position=row["position"], occurrence=row["occurrence"],
-        article=article,
-        annotations=records.from_json(notes, records.Annotations) if notes else records.Annotations(),
-    )  # fmt: skip
+    key = row["article_id"], row["revision"]
+    return feeds_out.inputs([row], {key: row["contents"]}, row["hidden"])[0]
 
 
 def target_of(endpoint: Row) -> Target:
