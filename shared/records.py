@@ -7,6 +7,7 @@ quotes stay as printed; normalise only for hashing and search (`shared.text`).
 from __future__ import annotations
 
 import datetime as dt
+import threading
 from typing import Any, Literal, TypeVar
 
 import msgspec
@@ -333,9 +334,31 @@ def to_json(value: Any) -> bytes:
 
 def from_json(raw: bytes | str, kind: type[T]) -> T:
     """The record of that type; msgspec.ValidationError names the path of a wrong field."""
-    return msgspec.json.decode(raw, type=kind)
+    reader: msgspec.json.Decoder[T] = _decoders.get(kind) or decoder(kind)
+    return reader.decode(raw)
+
+
+_decoders: dict[type, Any] = {}
+_building = threading.Lock()
+
+
+def decoder(kind: type[T]) -> msgspec.json.Decoder[T]:
+    """The one decoder of a type, for all threads.
+
+    msgspec learns a type at its first use, and crashes the process when two threads come first together: hence the lock,
+    and the call at import for the types that every thread meets.
+    """
+    with _building:
+        if kind not in _decoders:
+            _decoders[kind] = msgspec.json.Decoder(kind)
+        found: msgspec.json.Decoder[T] = _decoders[kind]
+        return found
 
 
 def to_plain(value: Any) -> Any:
     """A record as dicts, lists and strings."""
     return msgspec.to_builtins(value)
+
+
+for _kind in (Article, Annotations, Draft, Entry, Feed):
+    decoder(_kind)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,8 @@ import pytest
 from shared import migrations
 from shared.store.engine import Store
 from tests import servers
+
+os.environ["COLUMNS"] = "160"  # tables as wide as on a desk, whatever terminal the tests run under
 
 BESIDE = Path(__file__).resolve().parents[2] / "shared"
 

@@ -15,6 +15,7 @@ import msgspec
 
 from shared import urls
 from shared.errors import Rejected
+from shared.records import from_json
 
 TYPES = ("text/html", "application/xhtml+xml", "text/plain", "application/json")
 _LONGEST_ID = 200
@@ -57,7 +58,7 @@ def read(body: bytes, content_type: str | None, *, url: str | None = None, item_
 
 def _from_record(body: bytes, url: str | None, item_id: str | None) -> Pushed:
     try:
-        record = msgspec.json.decode(body, type=_Record)
+        record = from_json(body, _Record)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:  # a ValidationError is a DecodeError
         raise Rejected("bad-json", f"{error}.") from None
     if record.html is not None and record.text is not None:

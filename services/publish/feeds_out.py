@@ -95,7 +95,7 @@ def page(found: Sequence[Item], following: str, *, more: bool) -> bytes:
 
 def server_sent(item: Item) -> bytes:
     """One event of the replay as a server-sent event: its id is the cursor."""
-    kind = msgspec.json.decode(item.event, type=_Typed).type
+    kind = records.from_json(bytes(item.event), _Typed).type
     return b"id: %b\nevent: %b\ndata: %b\n\n" % (item.cursor.encode(), kind.encode(), msgspec.json.encode(item))
 
 

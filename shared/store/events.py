@@ -13,6 +13,7 @@ import msgspec
 from sqlalchemy import Connection, func, insert, select, tuple_, update
 
 from shared.models import EventHeadRow, EventRow
+from shared.records import decoder
 
 
 class NewEvent(msgspec.Struct, frozen=True):
@@ -35,6 +36,9 @@ class Event(msgspec.Struct, frozen=True):
     occurrence: int
     backfill: bool
     at: dt.datetime
+
+
+decoder(Event)  # known to msgspec before threads meet it
 
 
 def append(connection: Connection, events: Sequence[NewEvent], now: dt.datetime) -> list[int]:
