@@ -10,6 +10,7 @@ import datetime as dt
 from typing import Any
 
 from sqlalchemy import (
+    DDL,
     BigInteger,
     DateTime,
     Dialect,
@@ -23,6 +24,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    event,
     text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -97,6 +99,7 @@ class LaneRow(Leased, Base):
     blocked_until: Mapped[dt.datetime | None]
     failures: Mapped[int] = mapped_column(default=0, server_default="0")
     breaker: Mapped[str | None]
+    bucket: Mapped[str | None]  # what is left of the endpoint's rate, as services.publish.policy.Bucket
     paused: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
     __table_args__ = (Index("ix_lane_kind_due_at", "kind", "due_at"), _held("lane"))
 
@@ -396,10 +399,18 @@ class EndpointRow(Base):
     position: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
     concurrency: Mapped[int] = mapped_column(default=4, server_default="4")
     chain: Mapped[str] = mapped_column(String(64), default="", server_default="")  # digest of the newest attempt
+    per_minute: Mapped[int | None]  # at most so many attempts a minute; None: no limit
+    layout: Mapped[str | None]  # of a storage target; None: the usual one
+    history_since: Mapped[dt.datetime | None]  # articles from then on are still to be planned; None: nothing is
+    history_at: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")  # the event that was looked at last
+    history_to: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")  # the last event that belongs to it
 
 
 class SubscriptionRow(Base):
-    """What an endpoint wants. An endpoint without one wants everything that is not back-fill."""
+    """What an endpoint wants. `filter` is the operator's, `narrow` the partner's own: both must match.
+
+    With `follow` the endpoint gets all later revisions of what it got once, whatever the filters say of them.
+    """
 
     __tablename__ = "subscription"
     id: Mapped[int] = mapped_column(BigKey, primary_key=True)
@@ -408,6 +419,8 @@ class SubscriptionRow(Base):
     backfill: Mapped[bool] = mapped_column(default=False)
     coalesce: Mapped[bool] = mapped_column(default=False)
     relinked: Mapped[bool] = mapped_column(default=False)
+    narrow: Mapped[str] = mapped_column(default="", server_default="")
+    follow: Mapped[bool] = mapped_column(default=True, server_default=text("true"))
 
 
 class DeliveryRow(Base):
@@ -429,6 +442,7 @@ class DeliveryRow(Base):
     attempts: Mapped[int] = mapped_column(default=0, server_default="0")
     reason: Mapped[str | None] = mapped_column(String(60))
     delivered_at: Mapped[dt.datetime | None]
+    omitted: Mapped[str | None]  # fields of the record that the format could not hold, parted by spaces
     __table_args__ = (
         UniqueConstraint("endpoint_id", "event_number"),
         UniqueConstraint("endpoint_id", "position"),
@@ -469,6 +483,7 @@ class HeartbeatRow(Base):
     worker: Mapped[str] = mapped_column(String(120), primary_key=True)
     kind: Mapped[str] = mapped_column(String(20))
     at: Mapped[dt.datetime]
+    size: Mapped[int | None]  # threads or processes of its pool
 
 
 class AuditRow(Base):
@@ -542,6 +557,17 @@ class KeyRow(Base):
     __table_args__ = (Index("ix_access_key_kind_owner_id", "kind", "owner_id"),)
 
 
+class PortalSessionRow(Base):
+    """A partner's browser, signed in with a pull key; it ends with the key. Only the digest of its cookie is kept."""
+
+    __tablename__ = "portal_session"
+    token_hash: Mapped[str] = mapped_column(String(64), primary_key=True)
+    key_id: Mapped[int] = mapped_column(ForeignKey("access_key.id"), index=True)
+    csrf: Mapped[str] = mapped_column(String(64))
+    created_at: Mapped[dt.datetime]
+    until: Mapped[dt.datetime]
+
+
 class PushRow(Base):
     """One accepted push: what it was called, what it held, and the entry that it became."""
 
@@ -608,6 +634,55 @@ class WebsubRow(Leased, Base):
     __table_args__ = (_held("websub"),)
 
 
+class SwitchRow(Base):
+    """What people switched off: a stage ("deliver"), or all of them for a drain ("drain"). A row that is not there: on."""
+
+    __tablename__ = "switch"
+    key: Mapped[str] = mapped_column(String(40), primary_key=True)
+    at: Mapped[dt.datetime]
+    who: Mapped[str] = mapped_column(String(100))
+    reason: Mapped[str] = mapped_column(default="", server_default="")
+
+
+class PoolRow(Base):
+    """How many threads or processes each worker of a kind is to have; without a row what the settings say."""
+
+    __tablename__ = "pool"
+    kind: Mapped[str] = mapped_column(String(20), primary_key=True)
+    size: Mapped[int]
+    at: Mapped[dt.datetime]
+    who: Mapped[str] = mapped_column(String(100))
+
+
+class AlertRow(Base):
+    """A trouble that alerts are about, from its beginning to its end, and whether people were told of either."""
+
+    __tablename__ = "alert"
+    key: Mapped[str] = mapped_column(String(200), primary_key=True)
+    text: Mapped[str]
+    href: Mapped[str]
+    began_at: Mapped[dt.datetime]
+    seen_at: Mapped[dt.datetime]
+    ended_at: Mapped[dt.datetime | None]
+    told_at: Mapped[dt.datetime | None]  # of its beginning
+    end_told_at: Mapped[dt.datetime | None]
+
+
+class NoticeRow(Leased, Base):
+    """One message to people: what began and what ended, by one channel. It stays until it was sent or given up."""
+
+    __tablename__ = "notice"
+    id: Mapped[int] = mapped_column(BigKey, primary_key=True)
+    channel: Mapped[str] = mapped_column(String(20))  # email | webhook
+    body: Mapped[bytes]  # JSON of services.console.alerts.Notice
+    made_at: Mapped[dt.datetime]
+    due_at: Mapped[dt.datetime | None] = mapped_column(index=True)
+    sent_at: Mapped[dt.datetime | None]
+    failures: Mapped[int] = mapped_column(default=0, server_default="0")
+    error: Mapped[str | None]
+    __table_args__ = (_held("notice"),)
+
+
 Index("ix_article_first_seen_at", ArticleRow.first_seen_at)  # the desk lists articles by first sight
 Index("ix_article_held", ArticleRow.first_seen_at, sqlite_where=text("held = 1"), postgresql_where=text("held"))
 Index("ix_article_withdrawn", ArticleRow.first_seen_at, sqlite_where=text("state = 'withdrawn'"),
@@ -618,6 +693,27 @@ Index("ix_delivery_quarantined", DeliveryRow.endpoint_id, DeliveryRow.reason, sq
       postgresql_where=text("state = 'quarantined'"))  # fmt: skip
 Index("ix_article_embargo_until", ArticleRow.embargo_until, sqlite_where=text("embargo_until IS NOT NULL"),
       postgresql_where=text("embargo_until IS NOT NULL"))  # fmt: skip
+
+# The words of headlines and addresses, for the search of articles. The store keeps them, so that no writer can forget to:
+# a full-text table with triggers on SQLite, an index on PostgreSQL. `shared.store.search` asks them.
+WORDS = """to_tsvector('simple', translate(left(article.headline, 500) || ' ' || coalesce(left(article.url, 500), ''),
+ '-./:;@_&+<>~?=#«»“”„‘’–—…', repeat(' ', 30)))"""
+Index("ix_article_words", text(WORDS), postgresql_using="gin", _table=ArticleRow.__table__).ddl_if(dialect="postgresql")
+
+for _statement in (
+    """CREATE VIRTUAL TABLE article_words USING fts5(article_id, headline, url, prefix='2 3',
+    tokenize="unicode61 remove_diacritics 2")""",
+    """CREATE TRIGGER article_words_new AFTER INSERT ON article BEGIN
+    INSERT INTO article_words(article_id, headline, url) VALUES (new.id, new.headline, new.url); END""",
+    """CREATE TRIGGER article_words_changed AFTER UPDATE OF headline, url ON article
+    WHEN old.headline IS NOT new.headline OR old.url IS NOT new.url BEGIN
+    UPDATE article_words SET headline = new.headline, url = new.url WHERE rowid IN
+    (SELECT rowid FROM article_words WHERE article_words MATCH 'article_id : "' || old.id || '"'); END""",
+    """CREATE TRIGGER article_words_gone AFTER DELETE ON article BEGIN
+    DELETE FROM article_words WHERE rowid IN
+    (SELECT rowid FROM article_words WHERE article_words MATCH 'article_id : "' || old.id || '"'); END""",
+):
+    event.listen(ArticleRow.__table__, "after_create", DDL(_statement).execute_if(dialect="sqlite"))
 
 
 Row = dict[str, Any]
