@@ -191,6 +191,11 @@ class RobotsRow(Base):
     read_at: Mapped[dt.datetime | None]
 
 
+WORDS = """to_tsvector('simple', translate(left(article.headline, 500) || ' ' || coalesce(left(article.url, 500), ''),
+ '-./:;@_&+<>~?=#«»“”„‘’–—…', repeat(' ', 30)))"""
+"""On PostgreSQL: an article's words, as they are indexed and asked for."""
+
+
 class ArticleRow(Leased, Base):
     """The present of one article. Its past is in `revision`. The claim of enrichment is on this row, so revisions pass in order."""
 
@@ -216,10 +221,12 @@ class ArticleRow(Leased, Base):
     backfill: Mapped[bool]
     story_id: Mapped[str | None] = mapped_column(String(24), index=True)
     due_at: Mapped[dt.datetime | None]
+    again: Mapped[bool] = mapped_column(default=False, server_default=text("false"))  # enrich the newest revision anew
     reason: Mapped[str | None] = mapped_column(String(60))
     __table_args__ = (
         Index("ix_article_due_at", "due_at", sqlite_where=text("due_at IS NOT NULL"),
               postgresql_where=text("due_at IS NOT NULL")),
+        Index("ix_article_words", text(WORDS), postgresql_using="gin").ddl_if(dialect="postgresql"),
         _held("article"),
     )  # fmt: skip
 
@@ -294,7 +301,6 @@ class LinkRow(Base):
     version: Mapped[str] = mapped_column(String(40))
     as_of: Mapped[dt.datetime]
     reasons: Mapped[str]  # JSON list
-    dropped: Mapped[bool] = mapped_column(default=False, server_default=text("false"))  # by a person
     __table_args__ = (Index("ix_link_other_id", "other_id"),)
 
 
@@ -324,8 +330,36 @@ class CategoryRow(Base):
     __table_args__ = (Index("ix_category_scheme_code", "scheme", "code"),)
 
 
+class RulingRow(Base):
+    """A person's word on an article, kept through every re-run.
+
+    kind `category`: key "scheme:code" (or "scheme:*"), verdict `set` or `cleared`; kind `story`: verdict the story's id;
+    kind `link`: key the other article's id, verdict `dropped`. Who said it and why stands in the audit.
+    """
+
+    __tablename__ = "ruling"
+    article_id: Mapped[str] = mapped_column(String(24), primary_key=True)
+    kind: Mapped[str] = mapped_column(String(20), primary_key=True)
+    key: Mapped[str] = mapped_column(String(200), primary_key=True)
+    verdict: Mapped[str] = mapped_column(String(40))
+    category: Mapped[str] = mapped_column(default="", server_default="")  # JSON of records.Category, where one is set
+    at: Mapped[dt.datetime]
+    __table_args__ = (Index("ix_ruling_kind_verdict", "kind", "verdict"),)
+
+
+class TaxonomyRow(Base):
+    """A taxonomy that an operator added: its file, checked."""
+
+    __tablename__ = "taxonomy"
+    scheme: Mapped[str] = mapped_column(String(60), primary_key=True)
+    title: Mapped[str]
+    terms: Mapped[int]
+    body: Mapped[bytes]  # JSON of services.enrich.taxonomy.Taxonomy
+    changed_at: Mapped[dt.datetime]
+
+
 class ModelRow(Base):
-    """A trained section model: its bytes and the figures on held-back labels that let it in."""
+    """One training: its figures on held-back labels and, where it was kept, the model's bytes. `note` says why or why not."""
 
     __tablename__ = "model"
     id: Mapped[int] = mapped_column(BigKey, primary_key=True)
@@ -334,6 +368,8 @@ class ModelRow(Base):
     version: Mapped[str] = mapped_column(String(40))
     figures: Mapped[str]
     body: Mapped[bytes]
+    kept: Mapped[bool] = mapped_column(default=True, server_default=text("true"))
+    note: Mapped[str] = mapped_column(default="", server_default="")
 
 
 class StatusRow(Base):
@@ -345,7 +381,11 @@ class StatusRow(Base):
     section: Mapped[str]
     at: Mapped[dt.datetime]
     value: Mapped[str] = mapped_column(String(12))
-    __table_args__ = (Index("ix_status_source_id_section_at", "source_id", "section", "at"),)
+    __table_args__ = (
+        Index("ix_status_source_id_section_at", "source_id", "section", "at"),
+        Index("ix_status_known", "source_id", "section", "at", "article_id", sqlite_where=text("value <> 'unknown'"),
+              postgresql_where=text("value <> 'unknown'")),
+    )  # fmt: skip
 
 
 class EventHeadRow(Base):
@@ -359,7 +399,10 @@ class EventHeadRow(Base):
 
 
 class EventRow(Base):
-    """What happened to an article, for partners. `occurrence` tells repeated events of one revision apart."""
+    """What happened to an article, for partners. `occurrence` tells repeated events of one revision apart.
+
+    An event about a section is carried by the article that made it so; `detail` is what it says.
+    """
 
     __tablename__ = "event"
     number: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
@@ -369,6 +412,7 @@ class EventRow(Base):
     occurrence: Mapped[int] = mapped_column(default=0, server_default="0")
     backfill: Mapped[bool]
     at: Mapped[dt.datetime]
+    detail: Mapped[str | None]  # JSON of records.SectionChange
     __table_args__ = (UniqueConstraint("article_id", "revision", "kind", "occurrence"),)
 
 
@@ -381,7 +425,11 @@ class PartnerRow(Base):
 
 
 class EndpointRow(Base):
-    """Where a partner takes delivery. `joined_n`, `backfilled` and `filtered` are counters of its book; `position` its cursor."""
+    """Where a partner takes delivery. `joined_n`, `backfilled` and `filtered` are counters of its book; `position` its cursor.
+
+    At most `per_minute` attempts a minute (None: no limit). `layout` names files of a storage target (None: the usual one).
+    While `history_since` is set, articles from then on are still to be planned: from events above `history_at` to `history_to`.
+    """
 
     __tablename__ = "endpoint"
     id: Mapped[int] = mapped_column(BigKey, primary_key=True)
@@ -399,11 +447,11 @@ class EndpointRow(Base):
     position: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
     concurrency: Mapped[int] = mapped_column(default=4, server_default="4")
     chain: Mapped[str] = mapped_column(String(64), default="", server_default="")  # digest of the newest attempt
-    per_minute: Mapped[int | None]  # at most so many attempts a minute; None: no limit
-    layout: Mapped[str | None]  # of a storage target; None: the usual one
-    history_since: Mapped[dt.datetime | None]  # articles from then on are still to be planned; None: nothing is
-    history_at: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")  # the event that was looked at last
-    history_to: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")  # the last event that belongs to it
+    per_minute: Mapped[int | None]
+    layout: Mapped[str | None]
+    history_since: Mapped[dt.datetime | None]
+    history_at: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
+    history_to: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
 
 
 class SubscriptionRow(Base):
@@ -694,12 +742,8 @@ Index("ix_delivery_quarantined", DeliveryRow.endpoint_id, DeliveryRow.reason, sq
 Index("ix_article_embargo_until", ArticleRow.embargo_until, sqlite_where=text("embargo_until IS NOT NULL"),
       postgresql_where=text("embargo_until IS NOT NULL"))  # fmt: skip
 
-# The words of headlines and addresses, for the search of articles. The store keeps them, so that no writer can forget to:
-# a full-text table with triggers on SQLite, an index on PostgreSQL. `shared.store.search` asks them.
-WORDS = """to_tsvector('simple', translate(left(article.headline, 500) || ' ' || coalesce(left(article.url, 500), ''),
- '-./:;@_&+<>~?=#«»“”„‘’–—…', repeat(' ', 30)))"""
-Index("ix_article_words", text(WORDS), postgresql_using="gin", _table=ArticleRow.__table__).ddl_if(dialect="postgresql")
-
+# The words of headlines and addresses, for the search of articles (`shared.store.search`). The store keeps them, so that no
+# writer can forget to: a full-text table with triggers on SQLite, an index on PostgreSQL (in ArticleRow's arguments).
 for _statement in (
     """CREATE VIRTUAL TABLE article_words USING fts5(article_id, headline, url, prefix='2 3',
     tokenize="unicode61 remove_diacritics 2")""",
@@ -713,7 +757,8 @@ for _statement in (
     DELETE FROM article_words WHERE rowid IN
     (SELECT rowid FROM article_words WHERE article_words MATCH 'article_id : "' || old.id || '"'); END""",
 ):
-    event.listen(ArticleRow.__table__, "after_create", DDL(_statement).execute_if(dialect="sqlite"))
+    _made: Any = DDL(_statement)  # type: ignore[no-untyped-call]  # SQLAlchemy leaves it untyped
+    event.listen(ArticleRow.__table__, "after_create", _made.execute_if(dialect="sqlite"))
 
 
 Row = dict[str, Any]

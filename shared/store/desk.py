@@ -37,7 +37,7 @@ from shared.models import (
     StoryRow,
     TokenRow,
 )
-from shared.store import lanes
+from shared.store import lanes, search
 
 SAMPLE = 200
 """Attempts of one reading whose latency is measured."""
@@ -295,12 +295,12 @@ class Wish(msgspec.Struct, frozen=True):
 
 
 def find_articles(connection: Connection, wish: Wish) -> list[Row]:
-    """Articles with their source's name, newest first. `words` are looked for in headline and URL, or are an article's id."""
+    """Articles with their source's name, newest first. `words`: see `shared.store.search`."""
     found = select(*ArticleRow.__table__.columns, SourceRow.name.label("source")).join(
         SourceRow, SourceRow.id == ArticleRow.source_id
     )
-    for word in wish.words.split()[:8]:
-        found = found.where(_mentions(connection, word))
+    if wish.words.strip():
+        found = found.where(search.holds(connection, wish.words))
     equal = {ArticleRow.source_id: wish.source_id, ArticleRow.section: wish.section, ArticleRow.language: wish.language}
     found = found.where(*(column == value for column, value in equal.items() if value))
     if wish.state:
@@ -311,29 +311,6 @@ def find_articles(connection: Connection, wish: Wish) -> list[Row]:
             or_(ArticleRow.first_seen_at < at, and_(ArticleRow.first_seen_at == at, ArticleRow.id > article_id))
         )
     return _all(connection, found.order_by(ArticleRow.first_seen_at.desc(), ArticleRow.id).limit(wish.limit))
-
-
-def _mentions(connection: Connection, word: str) -> Any:
-    """The word in the headline in any case, or in the URL where it looks like a part of one, or as the article's id.
-
-    SQLite's LIKE folds the case of ASCII only, so a word in another script is looked for in its usual spellings.
-    """
-    spellings = {word} if word.isascii() else {word, word.lower(), word.capitalize(), word.upper()}
-    texts = [f"%{_escaped(one)}%" for one in sorted(spellings)]
-    columns: list[Any] = [ArticleRow.headline]
-    if any(sign in word for sign in "/.-"):
-        columns.append(ArticleRow.url)
-    on_sqlite = connection.dialect.name == "sqlite"
-    like = [
-        column.like(text, escape="\\") if on_sqlite else column.ilike(text, escape="\\")
-        for column in columns
-        for text in texts
-    ]
-    return or_(ArticleRow.id == word, *like)
-
-
-def _escaped(word: str) -> str:
-    return word.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
 
 
 def entries_about(connection: Connection, article_id: str) -> list[Row]:

@@ -337,6 +337,18 @@ def test_the_books_notice(store: Store, name: str) -> None:
         assert not ledger.books(c).balanced
 
 
+def test_the_figures_of_a_page_are_those_of_the_proof(store: Store) -> None:
+    with store.write() as c:
+        _filled(c)
+        events.append(c, [event("art_c")], NOW)
+        proved, worked_out = ledger.books(c), ledger.books(c, proof=False)
+        assert (worked_out.intake, worked_out.delivery) == (proved.intake, proved.delivery)
+        assert (proved.proved, worked_out.proved) == (True, False)
+        assert (worked_out.delivery[0].delivered, worked_out.intake[0].waiting) == (1, 2)
+        c.execute(delete(DeliveryRow).where(DeliveryRow.state == "delivered"))
+        assert ledger.books(c, proof=False).delivery[0].delivered == 1  # only the proof reads those rows
+
+
 def test_names_are_taken_once(store: Store) -> None:
     with pytest.raises(OperatorError, match="already"), store.write() as c:
         new_source(c)
