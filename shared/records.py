@@ -244,7 +244,10 @@ class Article(msgspec.Struct, frozen=True):
 
 
 class Category(msgspec.Struct, frozen=True):
-    """A category of ours. `method` is publisher, model or person; `reasons` are the terms that spoke for it."""
+    """A category of ours. `method` is publisher, model, words or person; `reasons` are the terms that spoke for it.
+
+    `above` are the codes above it in its taxonomy, nearest first. A `suggestion` waits for a person to confirm it.
+    """
 
     scheme: str
     code: str
@@ -254,6 +257,15 @@ class Category(msgspec.Struct, frozen=True):
     score: float
     reasons: tuple[str, ...] = ()
     suggestion: bool = False
+    above: tuple[str, ...] = ()
+
+
+class Name(msgspec.Struct, frozen=True):
+    """A name as the article prints it most often, and how often; `kind` is null where nothing in the text tells."""
+
+    text: str
+    kind: Literal["person", "organisation", "place"] | None
+    times: int
 
 
 class Similar(msgspec.Struct, frozen=True):
@@ -276,6 +288,30 @@ class Annotations(msgspec.Struct, frozen=True):
     categories: tuple[Category, ...] = ()
     story: str | None = None
     similar: tuple[Similar, ...] = ()
+    names: tuple[Name, ...] = ()
+
+
+class Streak(msgspec.Struct, frozen=True):
+    """`length` readings in a row with one value, published from `since` to `until` (ISO 8601, UTC)."""
+
+    value: Trend
+    since: str
+    until: str
+    length: int
+
+
+class SectionChange(msgspec.Struct, frozen=True):
+    """The present status of a source's section became another.
+
+    `at` is when the article that says so was published (ISO 8601, UTC); `ended` is the streak that it ended.
+    """
+
+    source: str
+    section: str
+    before: Trend
+    after: Trend
+    at: str
+    ended: Streak | None = None
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -360,5 +396,5 @@ def to_plain(value: Any) -> Any:
     return msgspec.to_builtins(value)
 
 
-for _kind in (Article, Annotations, Draft, Entry, Feed):
+for _kind in (Article, Annotations, Category, Draft, Entry, Feed, SectionChange):
     decoder(_kind)

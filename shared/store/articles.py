@@ -199,8 +199,8 @@ def labelled(connection: Connection, scheme: str, limit: int = 20_000) -> list[t
 
 
 def set_links(connection: Connection, links: Mapping[str, Sequence[records.Similar]]) -> None:
-    """Replaces the links that start at these articles, except those a person dropped."""
-    connection.execute(delete(LinkRow).where(LinkRow.article_id.in_(list(links)), LinkRow.dropped.is_(False)))
+    """Replaces the links that start at these articles."""
+    connection.execute(delete(LinkRow).where(LinkRow.article_id.in_(list(links))))
     rows = [_link_row(article_id, link) for article_id, held in links.items() for link in held]
     insert_ignore(connection, LinkRow, rows, conflict=["article_id", "other_id"])
 
@@ -208,7 +208,7 @@ def set_links(connection: Connection, links: Mapping[str, Sequence[records.Simil
 def link_back(
     connection: Connection, targets: Collection[str], links: Sequence[tuple[str, records.Similar]]
 ) -> list[str]:
-    """Makes (holder, link) all the links that others hold to `targets`; those a person dropped stay dropped.
+    """Makes (holder, link) all the links that others hold to `targets`.
 
     Returns whose links are new.
     """
@@ -218,7 +218,7 @@ def link_back(
     stale = [{"holder": holder, "target": target} for holder, target in sorted(known - wanted)]
     if stale:
         gone = (LinkRow.article_id == bindparam("holder"), LinkRow.other_id == bindparam("target"))
-        connection.execute(delete(LinkRow.__table__).where(*gone, LinkRow.dropped.is_(False)), stale)  # type: ignore[arg-type]  # a Table, typed as any FromClause
+        connection.execute(delete(LinkRow.__table__).where(*gone), stale)  # type: ignore[arg-type]  # a Table, typed as any FromClause
     rows = [_link_row(holder, link) for holder, link in links]
     insert_ignore(connection, LinkRow, rows, conflict=["article_id", "other_id"])
     return sorted({holder for holder, _ in wanted - known})
@@ -228,7 +228,7 @@ def _link_row(holder: str, link: records.Similar) -> Row:
     return {
         "article_id": holder, "other_id": link.article_id, "relation": link.relation, "score": link.score,
         "method": link.method, "version": link.version, "as_of": dt.datetime.fromisoformat(link.as_of),
-        "reasons": json.dumps(link.reasons, ensure_ascii=False), "dropped": False,
+        "reasons": json.dumps(link.reasons, ensure_ascii=False),
     }  # fmt: skip
 
 
@@ -242,7 +242,7 @@ def links(connection: Connection, article_ids: Collection[str]) -> dict[str, lis
     found = (
         select(*LinkRow.__table__.columns, ArticleRow.headline, ArticleRow.url, ArticleRow.state, ArticleRow.held)
         .join(ArticleRow, ArticleRow.id == LinkRow.other_id)
-        .where(LinkRow.article_id.in_(list(article_ids)), LinkRow.dropped.is_(False))
+        .where(LinkRow.article_id.in_(list(article_ids)))
         .order_by(LinkRow.score.desc(), LinkRow.other_id)
     )
     held: dict[str, list[Row]] = {}

@@ -120,9 +120,7 @@ def fetches_of(connection: Connection, entry_ids: list[int]) -> list[Row]:
 
 def count_links(connection: Connection) -> dict[str, int]:
     """Relation -> how many computed links there are, each direction counted."""
-    found = (
-        select(LinkRow.relation, func.count().label("n")).where(LinkRow.dropped.is_(False)).group_by(LinkRow.relation)
-    )
+    found = select(LinkRow.relation, func.count().label("n")).group_by(LinkRow.relation)
     return {row.relation: row.n for row in connection.execute(found.order_by(LinkRow.relation))}
 
 
@@ -160,7 +158,6 @@ def strongest_links(connection: Connection) -> list[Row]:
         )
         .join(one, one.id == LinkRow.article_id)
         .join(other, other.id == LinkRow.other_id)
-        .where(LinkRow.dropped.is_(False))
         .order_by(LinkRow.score.desc(), LinkRow.article_id)
     )
     pairs: dict[str, dict[frozenset[str], Row]] = {}

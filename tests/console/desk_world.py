@@ -127,7 +127,7 @@ def _annotate(c: Any, article: records.Article, words: str, url: str, now: dt.da
         "method": "m",
         "version": "1",
     }
-    c.execute(insert(LinkRow).values(link | {"as_of": now, "reasons": reasons, "dropped": False}))
+    c.execute(insert(LinkRow).values(link | {"as_of": now, "reasons": reasons}))
 
 
 def _deliver(store: Store, partner: int, words: str, now: dt.datetime) -> tuple[int, int]:
