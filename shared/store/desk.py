@@ -471,9 +471,11 @@ def open_lane(connection: Connection, key: str) -> None:
 
 
 def hold_back(connection: Connection, article_id: str) -> int:
-    """What waits to be sent of the article is held, its positions given back. Returns how many deliveries."""
-    waits = and_(DeliveryRow.article_id == article_id, DeliveryRow.state == "due", DeliveryRow.kind != "article.withdrawn",
-                 DeliveryRow.begun == 0)  # fmt: skip
+    """What waits to be sent of the article is held, whatever was tried before; its positions are given up. Returns how many
+    deliveries."""
+    waits = and_(
+        DeliveryRow.article_id == article_id, DeliveryRow.state == "due", DeliveryRow.kind != "article.withdrawn"
+    )
     held = update(DeliveryRow).where(waits).values(state="held", position=None, due_at=None)
     return int(connection.execute(held).rowcount)
 
