@@ -100,6 +100,7 @@ class LaneRow(Leased, Base):
     failures: Mapped[int] = mapped_column(default=0, server_default="0")
     breaker: Mapped[str | None]
     bucket: Mapped[str | None]  # what is left of the endpoint's rate, as services.publish.policy.Bucket
+    slow_s: Mapped[float] = mapped_column(default=0.0, server_default="0")  # gap of a host that answered 429
     paused: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
     __table_args__ = (Index("ix_lane_kind_due_at", "kind", "due_at"), _held("lane"))
 
@@ -152,6 +153,8 @@ class EntryRow(Leased, Base):
     etag: Mapped[str | None]
     last_modified: Mapped[str | None]
     page_id: Mapped[int | None] = mapped_column(BigInteger)
+    held_page: Mapped[int | None] = mapped_column(BigInteger)  # the page that drift held
+    soft_gone: Mapped[int] = mapped_column(default=0, server_default="0")  # soft 404s in a row
     article_id: Mapped[str | None] = mapped_column(String(24), index=True)
     __table_args__ = (
         UniqueConstraint("source_id", "key_hash"),
@@ -179,6 +182,18 @@ class PageRow(Base):
     body: Mapped[bytes | None]
     place: Mapped[str | None]  # on a shelf of files, where the operator set one
     fetched_at: Mapped[dt.datetime]
+    directives: Mapped[str | None]  # what it asks of robots: "noarchive nofollow noindex", parted by spaces
+
+
+class DriftRow(Base):
+    """What a source's records usually look like, and since when the source is held because they do not any more."""
+
+    __tablename__ = "drift"
+    source_id: Mapped[int] = mapped_column(ForeignKey("source.id"), primary_key=True)
+    state: Mapped[bytes]  # JSON of services.ingest.drift.State
+    held_at: Mapped[dt.datetime | None] = mapped_column(index=True)
+    why: Mapped[str | None]  # sentences parted by line ends
+    examples: Mapped[str | None]  # JSON list of {entry_id, url, headline, reasons}
 
 
 class RobotsRow(Base):
@@ -416,6 +431,15 @@ class EventRow(Base):
     __table_args__ = (UniqueConstraint("article_id", "revision", "kind", "occurrence"),)
 
 
+class EventPastRow(Base):
+    """How many events of a kind that may repeat were logged for an article and are forgotten by now (`store.retention`)."""
+
+    __tablename__ = "event_past"
+    article_id: Mapped[str] = mapped_column(String(24), primary_key=True)
+    kind: Mapped[str] = mapped_column(String(40), primary_key=True)
+    n: Mapped[int]
+
+
 class PartnerRow(Base):
     __tablename__ = "partner"
     id: Mapped[int] = mapped_column(BigKey, primary_key=True)
@@ -447,6 +471,7 @@ class EndpointRow(Base):
     position: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
     concurrency: Mapped[int] = mapped_column(default=4, server_default="4")
     chain: Mapped[str] = mapped_column(String(64), default="", server_default="")  # digest of the newest attempt
+    chain_from: Mapped[str] = mapped_column(String(64), default="", server_default="")  # of the last one forgotten
     per_minute: Mapped[int | None]
     layout: Mapped[str | None]
     history_since: Mapped[dt.datetime | None]

@@ -10,6 +10,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
@@ -40,16 +41,29 @@ class WebSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     port: int = 8600
 
 
+class HostSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What holds for one host instead of the general `gap_s` and `at_once`."""
+
+    gap_s: float | None = None
+    at_once: int | None = None
+
+
 class FetchSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How the wire behaves as a guest. `allow_hosts` are internal "host:port" that may be spoken to all the same.
 
     `revisit_pace` stretches (above 1) or shrinks the waits until a page is looked at again; 0 never looks again.
     `gone_confirm_s`: after a first 404 or 410, how long until the second look that makes it a withdrawal.
+    `at_once`: requests in flight to one host. `hosts`: exceptions by host ("news.example"). `in_flight`: hosts and sources that
+    one fetch worker waits for at a time. `obey`: of noarchive, nofollow, noindex, those that are obeyed.
     """
 
     contact: str = ""
     allow_hosts: tuple[str, ...] = ()
     gap_s: float = 1.0
+    at_once: int = 1
+    hosts: dict[str, HostSettings] = {}
+    in_flight: int = 256
+    obey: tuple[Literal["noarchive", "nofollow", "noindex"], ...] = ("noarchive", "nofollow", "noindex")
     deadline_s: float = 20.0
     max_mb: float = 10.0
     poll_min_s: float = 300.0
@@ -104,6 +118,14 @@ class WorkerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     enrich: int = 0
 
 
+class KeepSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How many days the logs are kept; 0: for ever. Articles, revisions and deliveries always are."""
+
+    attempts_days: float = 0.0
+    events_days: float = 0.0
+    pages_days: float = 0.0
+
+
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Everything an operator may set. `data` is the folder that holds all state of an embedded installation."""
 
@@ -116,6 +138,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     enrich: EnrichSettings = EnrichSettings()
     deliver: DeliverSettings = DeliverSettings()
     workers: WorkerSettings = WorkerSettings()
+    keep: KeepSettings = KeepSettings()
 
     @property
     def folder(self) -> Path:
@@ -132,6 +155,10 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def processes(self, configured: int) -> int:
         """How many processes to run where `configured` may be 0 for "as the machine has"."""
         return configured or max(1, min(4, os.cpu_count() or 1))
+
+    def pool_size(self, kind: str) -> int:
+        """Threads or processes of one worker of that kind: fetch, extract, enrich, deliver."""
+        return self.processes(int(getattr(self.workers, kind)))
 
 
 def load(environ: Mapping[str, str] | None = None, *, config: Path | None = None, data: Path | None = None) -> Settings:
