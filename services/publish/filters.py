@@ -240,6 +240,13 @@ def _deciding(explained: Explained, *, wanted: bool) -> list[Explained]:
     return [clause for part in explained.parts for clause in _deciding(part, wanted=inner)]
 
 
+def joined(first: str, second: str) -> str:
+    """One filter text that matches where both do."""
+    if not first.strip() or not second.strip():
+        return first if first.strip() else second
+    return f"({first}) and ({second})"
+
+
 def format_filter(filter_: Filter) -> str:
     """The filter as text; parsing that text gives the same filter."""
     match filter_:

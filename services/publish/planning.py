@@ -51,6 +51,21 @@ def decide(connection: Connection, installation: str, now: dt.datetime, limit: i
     return Batch(tuple(planned), waiting[-1].number)
 
 
+def decide_past(connection: Connection, installation: str, now: dt.datetime, limit: int) -> partners.Past | None:
+    """Reads and decides the next piece of a history that an endpoint asked for; None where none is waited for.
+
+    What is old goes out here although it was old when first seen: that is what was asked for.
+    """
+    row = partners.wanting_history(connection)
+    if row is None:
+        return None
+    found = partners.history(connection, row, limit)
+    asked = row | {"subscriptions": [wish | {"backfill": True} for wish in row["subscriptions"]]}
+    planned = tuple(_one(subject, asked, set(), installation) for subject in subjects(connection, found, now))
+    upto = found[-1].number if found else row["history_to"]
+    return partners.Past(row["id"], planned, upto, done=len(found) < limit)
+
+
 def subjects(connection: Connection, waiting: Sequence[events.Event], now: dt.datetime) -> list[Subject]:
     """Events with the facts of their revisions."""
     stored = articles.revisions(connection, {(event.article_id, event.revision) for event in waiting})
@@ -66,7 +81,7 @@ def _subject(event: events.Event, record: bytes, notes: bytes | None, present: R
     kind: Any = event.kind.removeprefix("article.")
     embargo = present["embargo_until"] if present else None
     held = bool(present and (present["held"] or (embargo and embargo > now)))
-    facts = filters.facts_of(article, annotations, kind, now)
+    facts = filters.facts_of(article, annotations, kind, event.at)  # not now: asked again later, the answer is the same
     return Subject(event, routing.EventFacts(kind, event.article_id, event.revision, facts, event.backfill), held)
 
 
@@ -92,4 +107,5 @@ def endpoint_facts(row: Row, *, already_sent: bool) -> routing.EndpointFacts:
 
 def _subscription(wish: Row) -> routing.Subscription:
     relinked: frozenset[routing.Kind] = frozenset({"relinked"}) if wish["relinked"] else frozenset()
-    return routing.Subscription(str(wish["id"]), wish["filter"], routing.USUAL_KINDS | relinked, wish["backfill"])
+    both = filters.joined(wish["filter"], wish["narrow"])
+    return routing.Subscription(str(wish["id"]), both, routing.USUAL_KINDS | relinked, wish["backfill"], wish["follow"])

@@ -37,9 +37,19 @@ def _plan_some(batch: int) -> bool:
     with queue.store().read() as connection:
         decided = planning.decide(connection, installation.name(connection), clock.now(), batch)
     if decided.upto is None:
-        return False
+        return _plan_past(batch)
     with begin() as work:
         work.ring("endpoint.due", partners.plan(work.connection, decided.planned, decided.upto, work.now))
+    return True
+
+
+def _plan_past(batch: int) -> bool:
+    with queue.store().read() as connection:
+        past = planning.decide_past(connection, installation.name(connection), clock.now(), batch)
+    if past is None:
+        return False
+    with begin() as work:
+        work.ring("endpoint.due", partners.plan_past(work.connection, past, work.now))
     return True
 
 

@@ -12,18 +12,22 @@ from collections.abc import Iterable, Sequence
 import msgspec
 from sqlalchemy import Connection, func, insert, select, tuple_, update
 
-from shared.models import EventHeadRow, EventRow
+from shared.models import EventHeadRow, EventPastRow, EventRow
 from shared.records import decoder
+
+ONCE = ("article.published", "article.updated", "article.corrected")
+"""Kinds that a revision can have only once; of the others `occurrence` tells repeated events apart."""
 
 
 class NewEvent(msgspec.Struct, frozen=True):
-    """An event to log. kind: article.published, .updated, .corrected, .withdrawn, .relinked."""
+    """An event to log. kind: article.published, .updated, .corrected, .withdrawn, .relinked, .restored."""
 
     kind: str
     article_id: str
     revision: int
     backfill: bool
     occurrence: int = 0
+    detail: str | None = None
 
 
 class Event(msgspec.Struct, frozen=True):
@@ -36,6 +40,7 @@ class Event(msgspec.Struct, frozen=True):
     occurrence: int
     backfill: bool
     at: dt.datetime
+    detail: str | None = None
 
 
 decoder(Event)  # known to msgspec before threads meet it
@@ -84,6 +89,15 @@ def head(connection: Connection, *, lock: bool = False) -> tuple[int, int]:
     return row.n, row.planned
 
 
+def new_epoch(connection: Connection) -> int:
+    """The log was taken back to an older state: cursors given before are told so instead of being gone on from. Returns the epoch.
+
+    A restore from a backup calls it once, before anything is planned or served.
+    """
+    raised = update(EventHeadRow).values(epoch=EventHeadRow.epoch + 1).returning(EventHeadRow.epoch)
+    return int(connection.execute(raised).scalar_one())
+
+
 def of_article(connection: Connection, article_id: str) -> list[Event]:
     """The article's events, oldest first."""
     found = select(*EventRow.__table__.columns).where(EventRow.article_id == article_id).order_by(EventRow.number)
@@ -91,14 +105,19 @@ def of_article(connection: Connection, article_id: str) -> list[Event]:
 
 
 def occurrences(connection: Connection, kind: str, article_ids: Iterable[str]) -> dict[str, int]:
-    """Article id -> how often an event of this kind was logged for it."""
-    found = select(EventRow.article_id, func.count()).where(
-        EventRow.kind == kind, EventRow.article_id.in_(list(article_ids))
+    """Article id -> how often an event of this kind was logged for it, those that are forgotten by now included."""
+    ids, counts = list(article_ids), {}
+    logged = select(EventRow.article_id, func.count()).where(EventRow.kind == kind, EventRow.article_id.in_(ids))
+    past = select(EventPastRow.article_id, EventPastRow.n).where(
+        EventPastRow.kind == kind, EventPastRow.article_id.in_(ids)
     )
-    return dict(connection.execute(found.group_by(EventRow.article_id)).all())
+    for found in (past, logged.group_by(EventRow.article_id)):
+        for article_id, n in connection.execute(found).all():
+            counts[article_id] = counts.get(article_id, 0) + n
+    return counts
 
 
-def times(connection: Connection, numbers: Sequence[int]) -> dict[int, dt.datetime]:
-    """Event number -> when it was logged."""
-    found = select(EventRow.number, EventRow.at).where(EventRow.number.in_(list(numbers)))
-    return dict(connection.execute(found).all())
+def told(connection: Connection, numbers: Sequence[int]) -> dict[int, tuple[dt.datetime, str | None]]:
+    """Event number -> when it was logged, and what it says of a section."""
+    found = select(EventRow.number, EventRow.at, EventRow.detail).where(EventRow.number.in_(list(numbers)))
+    return {number: (at, detail) for number, at, detail in connection.execute(found)}

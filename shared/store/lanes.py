@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, case, func, or_, select, update
 
-from shared.models import ArticleRow, DeliveryRow, EntryRow, EventHeadRow, LaneRow, Row
+from shared.models import ArticleRow, DeliveryRow, EndpointRow, EntryRow, EventHeadRow, LaneRow, Row
 from shared.store import claims
 from shared.store.rows import insert_ignore
 
@@ -65,7 +65,9 @@ def next_work(connection: Connection, kind: str, key: str) -> dt.datetime | None
         return None  # woken again by the next filed article
     else:
         head = connection.execute(select(EventHeadRow.n, EventHeadRow.planned)).one()
-        return dt.datetime(2000, 1, 1, tzinfo=dt.UTC) if head.n > head.planned else None
+        past = select(EndpointRow.id).where(EndpointRow.history_since.is_not(None), EndpointRow.state != "removed")
+        waits = head.n > head.planned or connection.execute(past.limit(1)).first() is not None
+        return dt.datetime(2000, 1, 1, tzinfo=dt.UTC) if waits else None
     return connection.execute(found).scalar()
 
 

@@ -8,11 +8,11 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Select, exists, func, insert, select, update
+from sqlalchemy import Connection, Select, case, delete, exists, func, insert, select, update
 from sqlalchemy.orm import aliased
 
 from shared.errors import OperatorError
-from shared.models import AttemptRow, DeliveryRow, EndpointRow, PartnerRow, Row, SubscriptionRow
+from shared.models import ArticleRow, AttemptRow, DeliveryRow, EndpointRow, EventHeadRow, EventRow, HubRow, PartnerRow, Row, SubscriptionRow
 from shared.store import events, lanes
 from shared.store.rows import insert_ignore, update_many
 
@@ -40,45 +40,120 @@ class Tried(msgspec.Struct, frozen=True):
     reason: str | None = None
     response: str | None = None
     due_at: dt.datetime | None = None
+    omitted: tuple[str, ...] = ()
+
+
+class Past(msgspec.Struct, frozen=True):
+    """What the planner decided about a piece of the history that an endpoint asked for. `upto` is the event looked at last;
+    `done` where nothing is left of it."""
+
+    endpoint_id: int
+    planned: tuple[Planned, ...]
+    upto: int
+    done: bool
 
 
 def add_partner(connection: Connection, *, name: str, kind: str, url: str, format: str, secrets: str, filter: str,
-                backfill: bool, coalesce: bool, relinked: bool, concurrency: int, now: dt.datetime) -> tuple[int, int]:  # fmt: skip
-    """A partner with one endpoint and one subscription, from the next event on. Returns (partner id, endpoint id)."""
+                backfill: bool, coalesce: bool, relinked: bool, concurrency: int, now: dt.datetime, follow: bool = True,
+                per_minute: int | None = None, layout: str | None = None, days: float = 0) -> tuple[int, int]:  # fmt: skip
+    """A partner with one endpoint and one subscription, from the next event on, the last `days` first.
+
+    Returns (partner id, endpoint id). OperatorError: the name is taken.
+    """
     if connection.execute(select(PartnerRow.id).where(PartnerRow.name == name)).first():
-        raise OperatorError(f"There is a partner named {name} already.", "Choose another with --name.")
+        raise OperatorError(f"There is a partner named {name} already.", "Choose another with --name, or give it a further "
+                            f"endpoint: `briefwire partner endpoint add {name} URL`.")  # fmt: skip
     partner = connection.execute(
         insert(PartnerRow).values(name=name, created_at=now).returning(PartnerRow.id)
     ).scalar_one()
-    joined, _ = events.head(connection, lock=True)  # an event after this lock is numbered higher and planned for us too
-    values = {"partner_id": partner, "kind": kind, "url": url, "format": format, "secrets": secrets, "created_at": now,
-              "joined_n": joined, "concurrency": concurrency}  # fmt: skip
-    endpoint = connection.execute(insert(EndpointRow).values(values).returning(EndpointRow.id)).scalar_one()
-    connection.execute(insert(SubscriptionRow).values(
-        endpoint_id=endpoint, filter=filter, backfill=backfill, coalesce=coalesce, relinked=relinked))  # fmt: skip
-    return int(partner), int(endpoint)
+    endpoint = add_endpoint(connection, int(partner), kind=kind, url=url, format=format, secrets=secrets, concurrency=concurrency,
+                            per_minute=per_minute, layout=layout, now=now)  # fmt: skip
+    wishes = {"filter": filter, "backfill": backfill, "coalesce": coalesce, "relinked": relinked, "follow": follow}
+    add_subscription(connection, endpoint, wishes, now, days=days)
+    return int(partner), endpoint
 
 
-def endpoints(connection: Connection, *, states: Collection[str] = ("active", "paused", "disabled")) -> list[Row]:
-    """Endpoints in these states with their partner's name and their subscriptions, by partner."""
+def add_endpoint(connection: Connection, partner_id: int, *, kind: str, url: str, format: str, secrets: str, concurrency: int,
+                 now: dt.datetime, per_minute: int | None = None, layout: str | None = None) -> int:  # fmt: skip
+    """A further endpoint of a partner, from the next event on, without a subscription yet. Returns its id."""
+    joined, _ = events.head(connection, lock=True)  # an event after this lock is numbered higher and planned for it too
+    values = {"partner_id": partner_id, "kind": kind, "url": url, "format": format, "secrets": secrets, "created_at": now,
+              "joined_n": joined, "concurrency": concurrency, "per_minute": per_minute, "layout": layout}  # fmt: skip
+    return int(connection.execute(insert(EndpointRow).values(values).returning(EndpointRow.id)).scalar_one())
+
+
+def add_subscription(
+    connection: Connection, endpoint_id: int, wishes: Row, now: dt.datetime, *, days: float = 0
+) -> int:
+    """A wish of an endpoint: filter, backfill, coalesce, relinked, follow. Returns its id; the last `days` are planned too."""
+    made = insert(SubscriptionRow).values(wishes | {"endpoint_id": endpoint_id}).returning(SubscriptionRow.id)
+    subscription_id = int(connection.execute(made).scalar_one())
+    if days > 0:
+        ask_history(connection, endpoint_id, now - dt.timedelta(days=days), now)
+    return subscription_id
+
+
+def subscription(connection: Connection, subscription_id: int) -> Row | None:
+    """One subscription, with its endpoint's state and its partner's name."""
     found = (
-        select(*EndpointRow.__table__.columns, PartnerRow.name.label("partner"))
+        select(*SubscriptionRow.__table__.columns, PartnerRow.name.label("partner"), EndpointRow.state, EndpointRow.url)
+        .join(EndpointRow, EndpointRow.id == SubscriptionRow.endpoint_id)
         .join(PartnerRow, PartnerRow.id == EndpointRow.partner_id)
+        .where(SubscriptionRow.id == subscription_id)
+    )
+    row = connection.execute(found).mappings().first()
+    return dict(row) if row else None
+
+
+def set_subscription(connection: Connection, subscription_id: int, **values: Any) -> None:
+    """Changes what an endpoint wants, from the next event that is planned."""
+    connection.execute(update(SubscriptionRow).where(SubscriptionRow.id == subscription_id).values(values))
+
+
+def remove_subscription(connection: Connection, subscription_id: int) -> None:
+    """The wish is gone; what was planned for it goes its way."""
+    connection.execute(delete(SubscriptionRow).where(SubscriptionRow.id == subscription_id))
+
+
+def remove_endpoint(connection: Connection, endpoint_id: int) -> None:
+    """Nothing is planned or sent for the endpoint any more, nor for the hub's subscribers of its feeds; its log stays."""
+    subscribers = select(HubRow.endpoint_id).where(HubRow.parent_id == endpoint_id, HubRow.endpoint_id.is_not(None))
+    ids = [endpoint_id, *connection.execute(subscribers).scalars()]
+    connection.execute(delete(HubRow).where(HubRow.parent_id == endpoint_id))
+    connection.execute(
+        update(EndpointRow).where(EndpointRow.id.in_(ids)).values(state="removed", history_since=None, reason=None)
+    )
+    for one in ids:
+        lanes.pause(connection, lanes.endpoint_lane(one), paused=True)
+
+
+def endpoints(connection: Connection, *, states: Collection[str] = ("active", "paused", "disabled"),
+              only: int | None = None) -> list[Row]:  # fmt: skip
+    """Endpoints in these states (all, or this one) with their partner's name and their subscriptions, by partner.
+
+    A subscriber of the hub (kind `websub`) wants what the endpoint wants whose feed it follows, as that stands now.
+    """
+    found = (
+        select(*EndpointRow.__table__.columns, PartnerRow.name.label("partner"), HubRow.parent_id)
+        .join(PartnerRow, PartnerRow.id == EndpointRow.partner_id)
+        .outerjoin(HubRow, HubRow.endpoint_id == EndpointRow.id)
         .where(EndpointRow.state.in_(list(states)))
         .order_by(PartnerRow.name, EndpointRow.id)
     )
-    rows = [dict(row) | {"subscriptions": []} for row in connection.execute(found).mappings()]
-    by_id = {row["id"]: row for row in rows}
-    wishes = select(*SubscriptionRow.__table__.columns).where(SubscriptionRow.endpoint_id.in_(list(by_id)))
-    for wish in connection.execute(wishes.order_by(SubscriptionRow.id)).mappings():
-        by_id[wish["endpoint_id"]]["subscriptions"].append(dict(wish))
-    return rows
+    found = found if only is None else found.where(EndpointRow.id == only)
+    rows = [dict(row) for row in connection.execute(found).mappings()]
+    owners = {row["id"]: row.pop("parent_id") or row["id"] for row in rows}
+    wishes: dict[int, list[Row]] = {}
+    asked = select(*SubscriptionRow.__table__.columns).where(SubscriptionRow.endpoint_id.in_(set(owners.values())))
+    for wish in connection.execute(asked.order_by(SubscriptionRow.id)).mappings():
+        wishes.setdefault(wish["endpoint_id"], []).append(dict(wish))
+    return [row | {"subscriptions": list(wishes.get(owners[row["id"]], []))} for row in rows]
 
 
 def endpoint(connection: Connection, endpoint_id: int) -> Row | None:
     """One endpoint, whatever its state."""
     states = ("active", "paused", "disabled", "removed")
-    return next((row for row in endpoints(connection, states=states) if row["id"] == endpoint_id), None)
+    return next(iter(endpoints(connection, states=states, only=endpoint_id)), None)
 
 
 def of_partner(connection: Connection, name: str) -> list[Row]:
@@ -150,8 +225,70 @@ def _plan_endpoint(connection: Connection, endpoint_id: int, items: Sequence[Pla
         rows.append(_delivery_row(item, None if item.held else position, now))
     insert_ignore(connection, DeliveryRow, rows, conflict=["endpoint_id", "event_number"])
     connection.execute(counted.values(position=position, filtered=EndpointRow.filtered + filtered))
-    if position == start:
-        return []
+    return _awake(connection, endpoint_id, now) if position != start else []
+
+
+# The history that a new endpoint or subscription asks for
+
+
+def ask_history(connection: Connection, endpoint_id: int, since: dt.datetime, now: dt.datetime) -> None:
+    """Has the planner look at the articles since then that are older for the endpoint than its own beginning, or that its
+    filters left out. An article that the endpoint is owed already is left as it is."""
+    planned = select(EventHeadRow.planned).scalar_subquery()
+    joined = EndpointRow.joined_n
+    values = {"history_since": since, "history_at": 0, "history_to": case((joined > planned, joined), else_=planned)}
+    connection.execute(update(EndpointRow).where(EndpointRow.id == endpoint_id).values(values))
+    lanes.wake(connection, "plan", [lanes.PLAN], now)
+
+
+def wanting_history(connection: Connection) -> Row | None:
+    """An endpoint that still waits for a history to be planned."""
+    waits = select(EndpointRow.id).where(EndpointRow.history_since.is_not(None), EndpointRow.state != "removed")
+    found = connection.execute(waits.order_by(EndpointRow.history_at, EndpointRow.id).limit(1)).scalar()
+    return endpoint(connection, found) if found is not None else None
+
+
+def history(connection: Connection, row: Row, limit: int) -> list[events.Event]:
+    """The next events of the endpoint's history: of every article since then the newest one that carries its text."""
+    telling = ("article.published", "article.updated", "article.corrected", "article.restored")
+    later, owed = aliased(EventRow), aliased(DeliveryRow)
+    overtaken = exists().where(later.article_id == EventRow.article_id, later.number > EventRow.number,
+                               later.number <= row["history_to"], later.kind.in_(telling))  # fmt: skip
+    has = exists().where(owed.article_id == EventRow.article_id, owed.endpoint_id == row["id"])
+    found = (
+        select(*EventRow.__table__.columns)
+        .join(ArticleRow, ArticleRow.id == EventRow.article_id)
+        .where(EventRow.number > row["history_at"], EventRow.number <= row["history_to"], EventRow.kind.in_(telling),
+               ArticleRow.state == "usable",
+               func.coalesce(ArticleRow.published_at, ArticleRow.first_seen_at) >= row["history_since"], ~overtaken, ~has)
+        .order_by(EventRow.number)
+        .limit(limit)
+    )  # fmt: skip
+    return [msgspec.convert(dict(one), events.Event) for one in connection.execute(found).mappings()]
+
+
+def plan_past(connection: Connection, past: Past, now: dt.datetime) -> list[str]:
+    """Writes what the planner decided about a piece of history. Returns the lanes that have work."""
+    here = EndpointRow.id == past.endpoint_id
+    locked = update(EndpointRow).where(here).values(filtered=EndpointRow.filtered)
+    start = connection.execute(locked.returning(EndpointRow.position)).scalar_one()
+    wanted = [item for item in past.planned if item.webhook_id is not None]
+    owed = select(DeliveryRow.article_id).where(
+        DeliveryRow.endpoint_id == past.endpoint_id,
+        DeliveryRow.article_id.in_([item.event.article_id for item in wanted]),
+    )
+    known = set(connection.execute(owed).scalars())  # planned since, by an event of its own
+    position, rows = start, list[Row]()
+    for item in (one for one in wanted if one.event.article_id not in known):
+        position += not item.held
+        rows.append(_delivery_row(item, None if item.held else position, now))
+    insert_ignore(connection, DeliveryRow, rows, conflict=["endpoint_id", "event_number"])
+    values = {"position": position, "backfilled": EndpointRow.backfilled + len(rows), "history_at": past.upto}
+    connection.execute(update(EndpointRow).where(here).values(values | ({"history_since": None} if past.done else {})))
+    return _awake(connection, past.endpoint_id, now) if position != start else []
+
+
+def _awake(connection: Connection, endpoint_id: int, now: dt.datetime) -> list[str]:
     lane = lanes.endpoint_lane(endpoint_id)
     lanes.wake(connection, "endpoint", [lane], now)
     return [lane]
@@ -276,7 +413,7 @@ def _moved(one: Tried, attempts: int) -> Row:
     state = _NEXT_STATE[one.outcome]
     return {"id": one.delivery["id"], "state": state, "attempts": attempts + 1, "reason": one.reason,
             "due_at": one.due_at or one.at if state == "due" else None,
-            "delivered_at": one.at if state == "delivered" else None}  # fmt: skip
+            "delivered_at": one.at if state == "delivered" else None, "omitted": " ".join(one.omitted) or None}  # fmt: skip
 
 
 def chained(previous: str, attempt: Row) -> str:
@@ -286,17 +423,37 @@ def chained(previous: str, attempt: Row) -> str:
     return hashlib.sha256("\x1f".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def broken_chain(connection: Connection, endpoint_id: int) -> int | None:
-    """The id of the first attempt that does not fit the chain, 0 where the end is missing, None where all fits."""
-    previous = ""
+class Chain(msgspec.Struct, frozen=True):
+    """How an endpoint's log of attempts reads: how many there are, the digest of the newest, and where it does not fit.
+
+    `broken` is the id of the first attempt that does not fit what stands before it, 0 where attempts are missing at the end,
+    None where all fits. `passed` are those of the digests asked for that are part of the chain.
+    """
+
+    attempts: int
+    head: str
+    broken: int | None
+    passed: frozenset[str] = frozenset()
+
+
+def read_chain(connection: Connection, endpoint_id: int, noted: Collection[str] = ()) -> Chain:
+    """Reads an endpoint's log from its beginning. `noted` are digests that were its newest once."""
+    previous, n, passed = "", 0, {""} & set(noted)
     found = select(*AttemptRow.__table__.columns).where(AttemptRow.endpoint_id == endpoint_id).order_by(AttemptRow.id)
+    kept = connection.execute(select(EndpointRow.chain).where(EndpointRow.id == endpoint_id)).scalar_one()
     with connection.execute(found.execution_options(yield_per=1000)) as rows:
         for row in rows.mappings():
-            previous = chained(previous, dict(row))
+            previous, n = chained(previous, dict(row)), n + 1
             if previous != row["chain"]:
-                return int(row["id"])
-    kept = connection.execute(select(EndpointRow.chain).where(EndpointRow.id == endpoint_id)).scalar_one()
-    return None if kept == previous else 0
+                return Chain(n, kept, int(row["id"]), frozenset(passed))
+            if previous in noted:
+                passed.add(previous)
+    return Chain(n, kept, None if kept == previous else 0, frozenset(passed))
+
+
+def broken_chain(connection: Connection, endpoint_id: int) -> int | None:
+    """The id of the first attempt that does not fit the chain, 0 where the end is missing, None where all fits."""
+    return read_chain(connection, endpoint_id).broken
 
 
 def deliveries_of(connection: Connection, article_id: str) -> list[Row]:

@@ -1,6 +1,7 @@
 """WebSub on both sides: subscribers of our hub, and our subscriptions at others' hubs.
 
-A verified subscriber of ours is an endpoint of kind `websub`, filled by the planner and drained by the lanes like any other.
+A verified subscriber of ours is an endpoint of kind `websub`, filled by the planner and drained by the lanes like any other; it
+wants what the endpoint wants whose feed it follows (`shared.store.partners.endpoints`).
 Every row says in `due_at` when it wants attention: a verification, a renewal, the end of a lease.
 """
 
@@ -13,7 +14,7 @@ from typing import Any, Literal
 
 from sqlalchemy import Connection, delete, func, insert, select, update
 
-from shared.models import EndpointRow, HubRow, Row, SourceRow, SubscriptionRow, WebsubRow
+from shared.models import EndpointRow, HubRow, Row, SourceRow, WebsubRow
 from shared.store import claims, events, lanes
 
 Mode = Literal["subscribe", "unsubscribe"]
@@ -74,7 +75,6 @@ def subscribed(connection: Connection, row: Row, now: dt.datetime) -> None:
     lane = lanes.endpoint_lane(endpoint_id)
     connection.execute(update(EndpointRow).where(EndpointRow.id == endpoint_id).values(
         state="active", reason=None, secrets=row["wanted_secrets"]))  # fmt: skip
-    _same_wishes(connection, row["parent_id"], endpoint_id)
     lanes.wake(connection, "endpoint", [lane], now)
     lanes.pause(connection, lane, paused=False)
     ends = now + dt.timedelta(seconds=row["wanted_s"])
@@ -109,6 +109,17 @@ def refused(connection: Connection, row: Row, reason: str) -> None:
         )
 
 
+def shut_out(connection: Connection, parent_id: int) -> int:
+    """Ends every subscription to an endpoint's feeds: the key that their topics hold is refused. Returns how many there were."""
+    mine = HubRow.parent_id == parent_id
+    ids = list(connection.execute(select(HubRow.endpoint_id).where(mine, HubRow.endpoint_id.is_not(None))).scalars())
+    gone = int(connection.execute(delete(HubRow).where(mine)).rowcount)
+    connection.execute(update(EndpointRow).where(EndpointRow.id.in_(ids)).values(state="removed"))
+    for endpoint_id in ids:
+        lanes.pause(connection, lanes.endpoint_lane(endpoint_id), paused=True)
+    return gone
+
+
 def verify_later(connection: Connection, row: Row, due_at: dt.datetime, reason: str) -> None:
     """The subscriber (claimed) could not be reached: it is asked again then."""
     claims.settle(connection, HubRow, row, due_at=due_at, failures=row["failures"] + 1, reason=reason[:500])
@@ -125,16 +136,6 @@ def _new_endpoint(connection: Connection, row: Row, now: dt.datetime) -> int:
     values = {"partner_id": parent, "kind": "websub", "url": row["callback"], "format": row["format"], "created_at": now,
               "secrets": row["wanted_secrets"], "joined_n": joined}  # fmt: skip
     return int(connection.execute(insert(EndpointRow).values(values).returning(EndpointRow.id)).scalar_one())
-
-
-def _same_wishes(connection: Connection, parent_id: int, endpoint_id: int) -> None:
-    """The topic is the parent's feed, so its subscribers get what the parent asked for."""
-    columns = [column for column in SubscriptionRow.__table__.columns if column.name not in ("id", "endpoint_id")]
-    found = select(*columns).where(SubscriptionRow.endpoint_id == parent_id).order_by(SubscriptionRow.id)
-    wishes = [dict(row) | {"endpoint_id": endpoint_id} for row in connection.execute(found).mappings()]
-    connection.execute(delete(SubscriptionRow).where(SubscriptionRow.endpoint_id == endpoint_id))
-    if wishes:
-        connection.execute(insert(SubscriptionRow), wishes)
 
 
 # Our subscriptions at others' hubs
