@@ -7,6 +7,7 @@ txt               the same as plain text, articles parted by a line of dashes
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -87,9 +88,22 @@ def items(rows: Sequence[Row], events: Sequence[RenderInput], epoch: int) -> lis
     ]
 
 
-def page(found: Sequence[Item], following: str, *, more: bool) -> bytes:
+class Skipped(msgspec.Struct, frozen=True):
+    """Positions from `first` to `last` that hold nothing to tell: what stood there gave way, or comes at a later position."""
+
+    first: int
+    last: int
+
+
+def skipped(told: Sequence[int], after: int, upto: int) -> list[Skipped]:
+    """The positions above `after`, up to `upto`, that are not among those told (in order): together they are all of them."""
+    edges = [after, *told, upto + 1]
+    return [Skipped(low + 1, high - 1) for low, high in itertools.pairwise(edges) if high - low > 1]
+
+
+def page(found: Sequence[Item], passed: Sequence[Skipped], following: str, *, more: bool) -> bytes:
     """One answer of the replay as JSON."""
-    answer: dict[str, Any] = {"events": found, "next": following, "more": more}
+    answer: dict[str, Any] = {"events": found, "skipped": passed, "next": following, "more": more}
     return msgspec.json.encode(answer)
 
 
@@ -97,6 +111,13 @@ def server_sent(item: Item) -> bytes:
     """One event of the replay as a server-sent event: its id is the cursor."""
     kind = records.from_json(bytes(item.event), _Typed).type
     return b"id: %b\nevent: %b\ndata: %b\n\n" % (item.cursor.encode(), kind.encode(), msgspec.json.encode(item))
+
+
+def in_turn(found: Sequence[Item], passed: Sequence[Skipped], epoch: int) -> list[bytes]:
+    """Events and skipped positions as server-sent events, in order; each moves the reader's cursor behind itself."""
+    told = [(int(item.cursor.partition(".")[2]), server_sent(item)) for item in found]
+    over = [(one.last, b"id: %d.%d\nevent: skipped\ndata: %b\n\n" % (epoch, one.last, msgspec.json.encode(one))) for one in passed]
+    return [written for _, written in sorted([*told, *over])]
 
 
 class _Typed(msgspec.Struct):

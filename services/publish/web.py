@@ -59,12 +59,18 @@ FEED = Operation(
 )  # fmt: skip
 _EVENTS = {
     "type": "object",
-    "required": ["events", "next", "more"],
+    "required": ["events", "skipped", "next", "more"],
     "properties": {
         "events": {"type": "array", "items": {
             "type": "object",
             "required": ["id", "cursor", "event"],
             "properties": {"id": {"type": "string"}, "cursor": {"type": "string"}, "event": {"type": "object"}},
+        }},
+        "skipped": {"type": "array", "description": "Positions that hold nothing to tell; with those of the events they are all "
+                    "positions from `after` to `next`.", "items": {
+            "type": "object",
+            "required": ["first", "last"],
+            "properties": {"first": _NUMBER, "last": _NUMBER},
         }},
         "next": {"type": "string", "description": "The cursor to go on with."},
         "more": {"type": "boolean", "description": "Whether there is more at once."},
@@ -275,6 +281,7 @@ class _Ask(msgspec.Struct, frozen=True):
 
 class _Batch(msgspec.Struct, frozen=True):
     items: list[feeds_out.Item]
+    skipped: list[feeds_out.Skipped]
     position: int
     more: bool
 
@@ -298,7 +305,7 @@ class Replay:
             await asyncio.sleep(LOOK_S)
             if await run_in_threadpool(self._position, ask) > batch.position:
                 batch = await run_in_threadpool(self._batch, ask)
-        answer = feeds_out.page(batch.items, f"{ask.epoch}.{batch.position}", more=batch.more)
+        answer = feeds_out.page(batch.items, batch.skipped, f"{ask.epoch}.{batch.position}", more=batch.more)
         return Response(answer, media_type="application/json", headers={"Cache-Control": "no-store"})
 
     async def _stream(self, ask: _Ask) -> AsyncIterator[bytes]:
@@ -308,8 +315,8 @@ class Replay:
         yield b"retry: 1000\n\n"
         while clock() < ends:
             batch = await run_in_threadpool(self._batch, ask)
-            for item in batch.items:
-                yield feeds_out.server_sent(item)
+            for written in feeds_out.in_turn(batch.items, batch.skipped, ask.epoch):
+                yield written
             ask = msgspec.structs.replace(ask, position=batch.position)
             if batch.items:
                 quiet = clock()
@@ -359,7 +366,8 @@ class Replay:
         position = rows[-1]["position"] if more else max(head, ask.position)
         self._note(ask, [row["id"] for row in rows if not row["begun"]], position)
         found = feeds_out.items(rows, feeds_out.inputs(rows, contents, hidden), ask.epoch)
-        return _Batch(found, position, more)
+        passed = feeds_out.skipped([row["position"] for row in rows], ask.position, position)
+        return _Batch(found, passed, position, more)
 
     def _note(self, ask: _Ask, fresh: list[int], position: int) -> None:
         """Writes down what was told and what was passed over, where that is news."""

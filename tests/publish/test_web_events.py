@@ -6,6 +6,7 @@ import datetime as dt
 import json
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -62,7 +63,9 @@ def test_events_in_order_page_by_page_with_the_ids_of_the_webhooks(client: Clien
     sent = {row["position"]: row["webhook_id"] for a in ids for row in stock.deliveries(a)}
     assert [e["id"] for e in everything] == [sent[e["event"]["data"]["position"]] for e in everything]
     assert [e["cursor"] for e in everything] == [f"1.{n}" for n in range(1, 9)]
-    assert replay(client, f"?after={second['next']}") == {"events": [], "next": second["next"], "more": False}
+    assert replay(client, f"?after={second['next']}") == {
+        "events": [], "skipped": [], "next": second["next"], "more": False,
+    }  # fmt: skip
     assert told(replay(client, f"?after={everything[6]['cursor']}")) == [("article.updated", ids[0], 2)]
     assert told(replay(client, "?after=7")) == [("article.updated", ids[0], 2)]
     assert replay(client, "?after=latest")["next"] == "1.8"
@@ -142,6 +145,56 @@ def test_of_a_withdrawn_article_only_the_withdrawal_is_left(client: Client, stoc
     answer = replay(client)
     assert told(answer) == [("article.published", two, 1), ("article.withdrawn", one, 1)]
     assert answer["events"][1]["event"]["data"]["record"]["blocks"] == []
+
+
+def accounted(answers: list[Any], head: int) -> dict[int, int]:
+    """Position -> how often it was an event or skipped; without gaps and doubles that is once for each up to `head`."""
+    met = Counter(e["event"]["data"]["position"] for answer in answers for e in answer["events"])
+    met.update(n for answer in answers for one in answer["skipped"] for n in range(one["first"], one["last"] + 1))
+    return {n: met[n] for n in {*range(1, head + 1), *met}}
+
+
+@pytest.mark.parametrize("limit", [1, 2, 100])
+def test_every_position_is_an_event_or_said_to_be_skipped(client: Client, stock: Stock, limit: int) -> None:
+    stock.endpoint("webhook", url="http://p.example/", coalesce=True)
+    one, two, three, four, five = stock.publish(1, 2, 3, 4, 5)
+    stock.hold(two)  # its position is given up
+    stock.hold(three)
+    stock.revise(four, "Fare 4 falls")  # the revision before gives way
+    replay(client, "?limit=1")  # the first is told, hence may be had
+    stock.withdraw(one)
+    stock.withdraw(five)  # never told: nothing to withdraw
+    stock.release(two)
+    answers, cursor = list[Any](), "0"
+    while not answers or answers[-1]["more"]:
+        answers.append(replay(client, f"?limit={limit}&after={cursor}"))
+        cursor = answers[-1]["next"]
+    assert [t for answer in answers for t in told(answer)] == [
+        ("article.updated", four, 2), ("article.withdrawn", one, 1), ("article.published", two, 1),
+    ]  # fmt: skip
+    assert accounted(answers, 8) == dict.fromkeys(range(1, 9), 1)
+    assert cursor == "1.8"
+    assert told(replay(client, f"?after={cursor}")) == []
+    stock.release(three)
+    last = replay(client, f"?after={cursor}")
+    assert (told(last), last["skipped"]) == ([("article.published", three, 1)], [])
+
+
+def test_a_hold_after_a_failed_attempt_stops_the_retries(client: Client, stock: Stock, store: Store) -> None:
+    endpoint = stock.endpoint("webhook", url="http://p.example/")
+    (one,) = stock.publish(1)
+    with store.write() as c:
+        (row,) = partners.sendable(c, endpoint, stock.now, 10)
+        partners.begin_attempts(c, [row["id"]])
+        partners.record(c, endpoint, [partners.Tried(row, "retry", stock.now, 5, status=500, due_at=stock.now)])
+    stock.hold(one)
+    with store.read() as c:
+        assert partners.sendable(c, endpoint, stock.now, 10) == []
+    stock.release(one)
+    with store.read() as c:
+        (again,) = partners.sendable(c, endpoint, stock.now, 10)
+    assert (again["webhook_id"], again["position"]) == (row["webhook_id"], 2)
+    assert accounted([replay(client)], 2) == {1: 1, 2: 1}
 
 
 def test_a_pull_endpoints_book_is_settled_by_its_cursor(client: Client, stock: Stock, store: Store) -> None:
