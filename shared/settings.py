@@ -82,7 +82,10 @@ class IngestSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class EnrichSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`languages`: what your sources write in. `window_days`: how far back duplicate and same_story look."""
+    """`languages`: what your sources write in. `window_days`: how far back duplicate and same_story look.
+
+    `train_every_s`: articles filed meanwhile are learnt from together. `media_topics`: suggest IPTC Media Topics.
+    """
 
     languages: tuple[str, ...] = (
         "en",
@@ -102,6 +105,8 @@ class EnrichSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         "cs",
     )
     window_days: int = 14
+    train_every_s: float = 600.0
+    media_topics: bool = True
 
 
 class DeliverSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -42,14 +42,14 @@ def _study(row: Row, revisions: list[Article]) -> list[enriching.Studied] | Fail
 
 @queue.task("enrich.train_model")
 def train_model(keys: list[str]) -> None:
-    """Filed articles become a section model."""
+    """Filed articles become a model of their taxonomy."""
     with begin() as work:
         lane = lanes.claim(work.connection, keys[0], work.now, lease_s=600.0)
     if lane is None:
         return
     with queue.store().read() as connection:
-        trained = attempt(sections.train, connection)
+        trained = attempt(sections.train, connection, keys[0].partition(":")[2])
     with begin() as work:
-        if trained is not None and not isinstance(trained, Failure):
-            sections.keep(work, trained[0])
+        if not isinstance(trained, Failure):
+            sections.keep(work, trained)
         lanes.rest(work.connection, lane)

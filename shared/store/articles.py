@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, bindparam, case, delete, insert, select, update
+from sqlalchemy import Connection, bindparam, case, delete, func, insert, or_, select, update
 
 from shared import records
-from shared.models import ArticleRow, CategoryRow, EntryRow, LinkRow, RevisionRow, Row, StatusRow
+from shared.models import ArticleRow, CategoryRow, EntryRow, LinkRow, RevisionRow, Row
 from shared.store import claims
 from shared.store.rows import insert_ignore, update_many, upsert
 
@@ -67,7 +67,7 @@ def create_many(connection: Connection, new: Sequence[New], now: dt.datetime) ->
     rows = [
         _present(one.article) | {
             "id": one.article.id, "identity": one.identity, "source_id": one.source_id, "revision": 1,
-            "enriched_revision": 0, "first_seen_at": now, "backfill": one.article.backfill, "due_at": now,
+            "enriched_revision": 0, "first_seen_at": now, "backfill": one.article.backfill, "due_at": now, "again": False,
             "lease_epoch": 0, "attempts": 0, "state": "usable",
         }
         for one in new
@@ -118,9 +118,9 @@ def give_up(connection: Connection, row: Row, reason: str, now: dt.datetime) -> 
 
 
 def to_enrich(connection: Connection, rows: Sequence[Row]) -> dict[str, list[records.Article]]:
-    """Article id -> its revisions not enriched yet, oldest first."""
+    """Article id -> its revisions not enriched yet, oldest first; of one to be enriched again, the newest as well."""
     waiting: dict[str, list[records.Article]] = {row["id"]: [] for row in rows}
-    done = {row["id"]: row["enriched_revision"] for row in rows}
+    done = {row["id"]: row["enriched_revision"] - (1 if row["again"] else 0) for row in rows}
     found = select(RevisionRow.article_id, RevisionRow.revision, RevisionRow.record).where(
         RevisionRow.article_id.in_(list(done)), RevisionRow.revision > min(done.values(), default=0)
     )
@@ -171,15 +171,20 @@ def annotate(connection: Connection, done: Sequence[tuple[records.Article, recor
 
 
 def set_categories(connection: Connection, filed: Mapping[str, Iterable[records.Category]]) -> None:
-    """Replaces the computed and asserted categories of articles; a person's stay."""
-    stale = delete(CategoryRow).where(CategoryRow.article_id.in_(list(filed)), CategoryRow.method != "person")
-    connection.execute(stale)
+    """Replaces the categories of articles."""
+    connection.execute(delete(CategoryRow).where(CategoryRow.article_id.in_(list(filed))))
     rows = [
-        msgspec.structs.asdict(c) | {"article_id": article_id, "reasons": json.dumps(c.reasons, ensure_ascii=False)}
+        {name: getattr(c, name) for name in _CATEGORY}
+        | {"article_id": article_id, "reasons": json.dumps(c.reasons, ensure_ascii=False)}
         for article_id, categories in filed.items()
         for c in categories
     ]
     insert_ignore(connection, CategoryRow, rows, conflict=["article_id", "scheme", "code"])
+
+
+_CATEGORY = tuple(
+    column.name for column in CategoryRow.__table__.columns if column.name not in ("article_id", "reasons")
+)
 
 
 def categories_of(connection: Connection, article_id: str) -> list[records.Category]:
@@ -191,37 +196,33 @@ def categories_of(connection: Connection, article_id: str) -> list[records.Categ
 
 
 def labelled(connection: Connection, scheme: str, limit: int = 20_000) -> list[tuple[str, str]]:
-    """(article id, code) of what publishers or people filed under the scheme, newest ids last."""
+    """(article id, code) of what publishers or people filed under the scheme, what people said first, then by id."""
     found = select(CategoryRow.article_id, CategoryRow.code).where(
         CategoryRow.scheme == scheme, CategoryRow.method.in_(["publisher", "person"]), CategoryRow.suggestion.is_(False)
     )
-    return [(a, code) for a, code in connection.execute(found.order_by(CategoryRow.article_id).limit(limit))]
+    by = (CategoryRow.method, CategoryRow.article_id, CategoryRow.code)  # "person" comes before "publisher"
+    return [(a, code) for a, code in connection.execute(found.order_by(*by).limit(limit))]
 
 
-def set_links(connection: Connection, links: Mapping[str, Sequence[records.Similar]]) -> None:
-    """Replaces the links that start at these articles."""
-    connection.execute(delete(LinkRow).where(LinkRow.article_id.in_(list(links))))
-    rows = [_link_row(article_id, link) for article_id, held in links.items() for link in held]
-    insert_ignore(connection, LinkRow, rows, conflict=["article_id", "other_id"])
+def draw(connection: Connection, own: Collection[str], links: Sequence[tuple[str, records.Similar]]) -> set[str]:
+    """Makes (holder, link) all the links that start or end at `own`; one that says what it said keeps its date.
 
-
-def link_back(
-    connection: Connection, targets: Collection[str], links: Sequence[tuple[str, records.Similar]]
-) -> list[str]:
-    """Makes (holder, link) all the links that others hold to `targets`.
-
-    Returns whose links are new.
+    Returns the others that hold, or held, a link to one of them: whoever may embed one.
     """
-    found = select(LinkRow.article_id, LinkRow.other_id).where(LinkRow.other_id.in_(list(targets)))
-    known = {(holder, target) for holder, target in connection.execute(found)}
-    wanted = {(holder, link.article_id) for holder, link in links}
-    stale = [{"holder": holder, "target": target} for holder, target in sorted(known - wanted)]
+    names = list(own)
+    columns = (LinkRow.article_id, LinkRow.other_id, LinkRow.relation, LinkRow.as_of)
+    found = select(*columns).where(or_(LinkRow.article_id.in_(names), LinkRow.other_id.in_(names)))
+    known = {(holder, other): (relation, at) for holder, other, relation, at in connection.execute(found)}
+    rows = {(holder, link.article_id): _link_row(holder, link) for holder, link in links}
+    for pair, row in rows.items():
+        relation, at = known.get(pair, ("", None))
+        row["as_of"] = at if relation == row["relation"] else row["as_of"]
+    stale = [{"holder": holder, "target": target} for holder, target in sorted(known.keys() - rows.keys())]
     if stale:
         gone = (LinkRow.article_id == bindparam("holder"), LinkRow.other_id == bindparam("target"))
         connection.execute(delete(LinkRow.__table__).where(*gone), stale)  # type: ignore[arg-type]  # a Table, typed as any FromClause
-    rows = [_link_row(holder, link) for holder, link in links]
-    insert_ignore(connection, LinkRow, rows, conflict=["article_id", "other_id"])
-    return sorted({holder for holder, _ in wanted - known})
+    upsert(connection, LinkRow, [rows[pair] for pair in sorted(rows)], conflict=["article_id", "other_id"])
+    return {holder for holder, _ in known.keys() | rows.keys()} - set(own)
 
 
 def _link_row(holder: str, link: records.Similar) -> Row:
@@ -238,9 +239,10 @@ def links_of(connection: Connection, article_id: str) -> list[Row]:
 
 
 def links(connection: Connection, article_ids: Collection[str]) -> dict[str, list[Row]]:
-    """Article id -> its links with the other articles' headline, state and URL, strongest first."""
+    """Article id -> its links with the other articles' headline, URL, state, hold and embargo, strongest first."""
+    columns = (ArticleRow.headline, ArticleRow.url, ArticleRow.state, ArticleRow.held, ArticleRow.embargo_until)
     found = (
-        select(*LinkRow.__table__.columns, ArticleRow.headline, ArticleRow.url, ArticleRow.state, ArticleRow.held)
+        select(*LinkRow.__table__.columns, *columns)
         .join(ArticleRow, ArticleRow.id == LinkRow.other_id)
         .where(LinkRow.article_id.in_(list(article_ids)))
         .order_by(LinkRow.score.desc(), LinkRow.other_id)
@@ -252,10 +254,12 @@ def links(connection: Connection, article_ids: Collection[str]) -> dict[str, lis
 
 
 def outlines(connection: Connection, ids: Iterable[str]) -> dict[str, Row]:
-    """Article id -> id, headline, URL, state, whether it is back-fill, and how far it is enriched."""
-    columns = (ArticleRow.id, ArticleRow.headline, ArticleRow.url, ArticleRow.state, ArticleRow.backfill,
-               ArticleRow.enriched_revision)  # fmt: skip
-    found = select(*columns).where(ArticleRow.id.in_(list(ids)), ArticleRow.held.is_(False))
+    """Article id -> id, headline, URL, state, hold and embargo, whether it is back-fill, how far it is enriched, and `dated`:
+    when it was published, else first seen."""
+    dated = func.coalesce(ArticleRow.published_at, ArticleRow.first_seen_at, type_=ArticleRow.first_seen_at.type)
+    columns = (ArticleRow.id, ArticleRow.headline, ArticleRow.url, ArticleRow.state, ArticleRow.held, ArticleRow.embargo_until,
+               ArticleRow.backfill, ArticleRow.enriched_revision, dated.label("dated"))  # fmt: skip
+    found = select(*columns).where(ArticleRow.id.in_(list(ids)))
     return {row["id"]: dict(row) for row in connection.execute(found).mappings()}
 
 
@@ -272,31 +276,31 @@ def unlink(connection: Connection, article_id: str) -> list[str]:
     return holders
 
 
-def replace_similar(connection: Connection, similar: Mapping[str, tuple[records.Similar, ...]]) -> None:
-    """Puts these similar articles into the annotations of each article's newest enriched revision."""
-    found = (
+def notes(connection: Connection, ids: Collection[str]) -> dict[str, records.Annotations]:
+    """Article id -> what is worked out about its newest enriched revision."""
+    return {article_id: _annotations(raw) for article_id, _, raw in connection.execute(_newest_notes(ids))}
+
+
+def rewrite(
+    connection: Connection, ids: Collection[str], change: Callable[[str, records.Annotations], records.Annotations]
+) -> set[str]:
+    """Puts what `change` makes of them in the place of the annotations of newest enriched revisions. Returns whose changed."""
+    rows = []
+    for article_id, number, raw in connection.execute(_newest_notes(ids)).all():
+        held = _annotations(raw)
+        new = change(article_id, held)
+        if new != held:
+            rows.append({"article_id": article_id, "revision": number, "annotations": records.to_json(new)})
+    update_many(connection, RevisionRow, rows, key=["article_id", "revision"])
+    return {row["article_id"] for row in rows}
+
+
+def _newest_notes(ids: Collection[str]) -> Any:
+    return (
         select(RevisionRow.article_id, RevisionRow.revision, RevisionRow.annotations)
         .join(ArticleRow, ArticleRow.id == RevisionRow.article_id)
-        .where(RevisionRow.article_id.in_(list(similar)), RevisionRow.revision == ArticleRow.enriched_revision)
+        .where(RevisionRow.article_id.in_(list(ids)), RevisionRow.revision == ArticleRow.enriched_revision)
     )
-    rows = [
-        {"article_id": article_id, "revision": number,
-         "annotations": records.to_json(msgspec.structs.replace(_annotations(notes), similar=similar[article_id]))}
-        for article_id, number, notes in connection.execute(found).all()
-    ]  # fmt: skip
-    update_many(connection, RevisionRow, rows, key=["article_id", "revision"])
-
-
-def observe_statuses(connection: Connection, seen: Sequence[Row]) -> None:
-    """What articles say of their sections' status (article_id, source_id, section, at, value); the same however often said."""
-    upsert(connection, StatusRow, seen, conflict=["article_id"])
-
-
-def statuses(connection: Connection, source_id: int | None = None) -> list[Row]:
-    """Every observation of a section's status, in the order of the articles' dates."""
-    found = select(*StatusRow.__table__.columns).order_by(StatusRow.source_id, StatusRow.section, StatusRow.at)
-    found = found.where(StatusRow.source_id == source_id) if source_id is not None else found
-    return [dict(row) for row in connection.execute(found).mappings()]
 
 
 def set_article(connection: Connection, article_id: str, **values: Any) -> None:

@@ -39,9 +39,12 @@ def sizes(connection: Connection, stories: Collection[str]) -> dict[str, Story]:
     return {str(story): Story(n, (born - _EPOCH).days) for story, n, born in rows}
 
 
-def name(article_id: str) -> str:
-    """The id of the story that an article begins: it follows from the article's, so beginning twice is one story."""
-    return "sto_" + hashlib.sha256(article_id.encode()).hexdigest()[:16]
+def name(article_id: str, parted_at: str = "") -> str:
+    """The id of the story that an article begins: it follows from the article's, so beginning twice is one story.
+
+    `parted_at` names a story that a person made by taking the article out of another.
+    """
+    return "sto_" + hashlib.sha256(f"{article_id}{parted_at}".encode()).hexdigest()[:16]
 
 
 def living(connection: Connection, stories: Collection[str]) -> dict[str, str]:
@@ -55,15 +58,59 @@ def living(connection: Connection, stories: Collection[str]) -> dict[str, str]:
 def keep(
     connection: Connection, members: Mapping[str, str], counts: Mapping[str, int], merges: Mapping[str, str],
     now: dt.datetime,
-) -> None:  # fmt: skip
-    """Writes what was decided: article -> story, story -> size, absorbed story -> the story that goes on."""
+) -> set[str]:  # fmt: skip
+    """Writes what was decided: article -> story, story -> size, absorbed story -> the story that goes on.
+
+    Returns the articles that merging moved.
+    """
     rows = [{"id": story, "created_at": now, "size": 0} for story in sorted(counts)]
     insert_ignore(connection, StoryRow, rows, conflict=["id"])
     update_many(
         connection, ArticleRow, [{"id": a, "story_id": story} for a, story in sorted(members.items())], key=["id"]
     )
-    for absorbed, into in merges.items():
-        connection.execute(update(ArticleRow).where(ArticleRow.story_id == absorbed).values(story_id=into))
-        connection.execute(update(StoryRow).where(StoryRow.merged_into == absorbed).values(merged_into=into))
-        connection.execute(update(StoryRow).where(StoryRow.id == absorbed).values(merged_into=into, size=0))
+    moved = {article_id for absorbed, into in merges.items() for article_id in _absorb(connection, absorbed, into)}
     update_many(connection, StoryRow, [{"id": story, "size": n} for story, n in sorted(counts.items())], key=["id"])
+    return moved
+
+
+def _absorb(connection: Connection, absorbed: str, into: str) -> list[str]:
+    moved = update(ArticleRow).where(ArticleRow.story_id == absorbed).values(story_id=into).returning(ArticleRow.id)
+    members = list(connection.execute(moved).scalars())
+    connection.execute(update(StoryRow).where(StoryRow.merged_into == absorbed).values(merged_into=into))
+    connection.execute(update(StoryRow).where(StoryRow.id == absorbed).values(merged_into=into, size=0))
+    return members
+
+
+def part(connection: Connection, article_ids: Collection[str], story: str, now: dt.datetime) -> None:
+    """These articles leave their stories and make up a new one."""
+    left = set(of_articles(connection, article_ids).values())
+    insert_ignore(connection, StoryRow, [{"id": story, "created_at": now, "size": 0}], conflict=["id"])
+    connection.execute(update(ArticleRow).where(ArticleRow.id.in_(list(article_ids))).values(story_id=story))
+    count(connection, left | {story})
+
+
+def unite(connection: Connection, absorbed: str, into: str) -> list[str]:
+    """One story goes on in another. Returns the articles that moved."""
+    moved = _absorb(connection, absorbed, into)
+    count(connection, {into})
+    return moved
+
+
+def members(connection: Connection, story: str) -> list[str]:
+    """The articles of a story, by id."""
+    found = select(ArticleRow.id).where(ArticleRow.story_id == story).order_by(ArticleRow.id)
+    return list(connection.execute(found).scalars())
+
+
+def leave(connection: Connection, article_ids: Collection[str]) -> None:
+    """Withdrawn articles belong to no story."""
+    left = set(of_articles(connection, article_ids).values())
+    if left:
+        connection.execute(update(ArticleRow).where(ArticleRow.id.in_(list(article_ids))).values(story_id=None))
+        count(connection, left)
+
+
+def count(connection: Connection, stories: Collection[str]) -> None:
+    """Writes how many articles these stories hold."""
+    size = select(func.count()).where(ArticleRow.story_id == StoryRow.id).scalar_subquery()
+    connection.execute(update(StoryRow).where(StoryRow.id.in_(list(stories))).values(size=size))

@@ -106,7 +106,8 @@ def of_article(connection: Connection, article_id: str) -> list[Event]:
 
 def occurrences(connection: Connection, kind: str, article_ids: Iterable[str]) -> dict[str, int]:
     """Article id -> how often an event of this kind was logged for it, those that are forgotten by now included."""
-    ids, counts = list(article_ids), {}
+    ids = list(article_ids)
+    counts: dict[str, int] = {}
     logged = select(EventRow.article_id, func.count()).where(EventRow.kind == kind, EventRow.article_id.in_(ids))
     past = select(EventPastRow.article_id, EventPastRow.n).where(
         EventPastRow.kind == kind, EventPastRow.article_id.in_(ids)
