@@ -16,6 +16,7 @@ from services.console.accounts import Limiter
 from services.console.actions import ACTIONS, Done
 from services.console.web import show
 from shared import clock, queue
+from shared.sandbox import Sandbox
 from shared.settings import Settings
 from shared.store.engine import Store
 
@@ -30,6 +31,7 @@ class Desk:
         self.settings, self.store, self.now = settings, store, now
         self.sampler = numbers.Sampler(store, settings.folder, now)
         self.limiter = Limiter()
+        self.framer = Sandbox("services.console.fetched:frame", cpu_s=4.0, memory_mb=1024, wall_s=10.0)
         self.templates = _templates()
         self._said: dict[str, Done] = {}
 

@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
+from services.console import fetched
 from services.console.web import guard
 from services.console.web.desk import Desk
 from services.console.web.guard import Call
@@ -25,8 +26,6 @@ from shared.store import articles, events, intake, lanes, partners
 from shared.store import desk as rows
 
 PAGE = 40
-SHOWN = 60_000
-"""Characters of a fetched page that are shown: the desk's pages stay small."""
 REDLINE = 12_000
 
 
@@ -48,6 +47,16 @@ class Reached(NamedTuple):
     attempts: list[Row]
     because: str
     rests_until: dt.datetime | None
+
+
+class Field(NamedTuple):
+    """A field of the record as the page shows it: the anchor of its mark in the frame, its values, the rule, what lost."""
+
+    anchor: str
+    name: str
+    words: tuple[str, ...]
+    rule: str
+    lost: tuple[records.Losing, ...]
 
 
 class Shown(msgspec.Struct, frozen=True):
@@ -100,31 +109,33 @@ def article(call: Call) -> Response:
         links, categories = articles.links_of(connection, article_id), articles.categories_of(connection, article_id)
     record, notes = found
     return call.page(
-        "article.html", article=row, record=record, notes=notes, body=body_of(record), reached=reached, links=links,
-        categories=categories, revisions=list(shown(revisions)), wanted=wanted, entries=entries,
+        "article.html", article=row, record=record, notes=notes, body=body_of(record), fields=fields_of(record), reached=reached,
+        links=links, categories=categories, revisions=list(shown(revisions)), wanted=wanted, entries=entries,
+        kept=any(r["page_id"] for r in revisions if r["revision"] == wanted), spans=durations(record, entries, revisions, attempts),
         steps=timeline(entries, pages, revisions, logged, deliveries, attempts),
     )  # fmt: skip
 
 
-def page_source(call: Call) -> Response:
-    """The page as it was fetched, with the places marked where the record's values stand."""
-    article_id, wanted = call.path("article_id"), call.number("revision")
-    with call.desk.store.read() as connection:
-        revisions = {row["revision"]: row for row in rows.revision_records(connection, article_id)}
-        row = revisions.get(wanted or max(revisions, default=0))
-        page = intake.pages(connection, [row["page_id"]]).get(row["page_id"]) if row and row["page_id"] else None
-    if row is None or page is None:
-        raise guard.not_found("page kept for this revision")
-    record = records.from_json(row["record"], records.Article)
-    text = page["body"].decode("utf-8", "replace")
-    return call.page(
-        "page.html", record=record, page=page, cut=len(text) > SHOWN, pieces=list(marked(text[:SHOWN], record))
-    )
+def body_of(record: records.Article) -> list[tuple[str, Markup]]:
+    """(anchor, sanitised HTML) of each block; pictures are named, not shown: they would be fetched from elsewhere."""
+    made = ((f"block-{n}", html.sanitised(html.block_html(block))) for n, block in enumerate(record.blocks))
+    return [(anchor, Markup(markup)) for anchor, markup in made]  # noqa: S704 - sanitised by nh3
 
 
-def body_of(record: records.Article) -> Markup:
-    """The blocks of the record as sanitised HTML; pictures are named, not shown: they would be fetched from elsewhere."""
-    return Markup(html.sanitised("".join(html.block_html(block) for block in record.blocks)))  # noqa: S704 - sanitised by nh3
+def fields_of(record: records.Article) -> list[Field]:
+    """The record's fields but its body, each with the rule that gave it."""
+    found: dict[str, Field] = {}
+    for value in fetched.values(record):
+        if value.field == "blocks":
+            continue
+        before = found.get(value.field)
+        origin = record.origins.get(value.field, records.Origin(""))
+        found[value.field] = (
+            before._replace(words=(*before.words, value.words))
+            if before
+            else Field(value.anchor, value.field, (value.words,), origin.rule, origin.lost)
+        )
+    return list(found.values())
 
 
 def shown(revisions: Sequence[Row]) -> Iterator[Shown]:
@@ -144,30 +155,6 @@ def excerpt(redline: Iterable[changes.Piece], around: int = 160) -> Iterator[tup
         left -= len(cut)
         if left <= 0:
             return
-
-
-def marked(text: str, record: records.Article) -> Iterator[tuple[str, str]]:
-    """(text, field) pieces of a page: field names where a value of the record stands, else empty. Joined they are the text."""
-    places = sorted(_places(text, record))
-    done = 0
-    for start, end, field in places:
-        if start >= done:
-            yield text[done:start], ""
-            yield text[start:end], field
-            done = end
-    yield text[done:], ""
-
-
-def _places(text: str, record: records.Article) -> Iterator[tuple[int, int, str]]:
-    values = [("headline", record.headline), ("section", record.section or ""), ("lead", (record.lead or "")[:80])]
-    values += [("author", name) for name in record.authors]
-    values += [("published", record.published.raw)] if record.published else []
-    values += [("body", records.block_text(block)[:60]) for block in record.blocks]
-    for field, value in values:
-        start, n = text.find(value) if len(value) > 2 else -1, 0
-        while start >= 0 and n < 5:
-            yield start, start + len(value), field
-            start, n = text.find(value, start + len(value)), n + 1
 
 
 # Who has it, and who has not
@@ -223,6 +210,20 @@ def timeline(entries: Sequence[Row], pages: Sequence[Row], revisions: Sequence[R
     return [step._replace(took_s=age) for step, age in zip(ordered, ages, strict=True)]
 
 
+def durations(record: records.Article, entries: Sequence[Row], revisions: Sequence[Row],
+              attempts: Sequence[Row]) -> list[tuple[str, float]]:  # fmt: skip
+    """(what, seconds) of the article's first way through the wire: to being seen, stored, and taken by the first and last partner."""
+    seen = min((e["seen_at"] for e in entries), default=None)
+    if seen is None:
+        return []
+    taken = [a["at"] for a in attempts if a["outcome"] == "delivered"]
+    ends = [("published to seen", record.published.at if record.published else None, seen),
+            ("seen to stored", seen, min((r["at"] for r in revisions), default=None)),
+            ("seen to the first partner", seen, min(taken, default=None)),
+            ("seen to the newest answer", seen, max(taken, default=None))]  # fmt: skip
+    return [(what, (end - start).total_seconds()) for what, start, end in ends if start and end and end >= start]
+
+
 def _fetches(pages: Sequence[Row], told: set[int]) -> Iterator[Step]:
     """The fetches that brought a revision; of the others only how many there were, at the last of them."""
     for page in pages:
@@ -248,5 +249,4 @@ def routes(desk: Desk) -> list[BaseRoute]:
     return [
         guard.get(desk, "/articles", article_list),
         guard.get(desk, "/articles/{article_id}", article),
-        guard.get(desk, "/articles/{article_id}/page", page_source),
     ]

@@ -1,4 +1,5 @@
-// Three things that pages cannot do by themselves: live figures, confirmations in place, the choice of light and dark.
+// What pages cannot do by themselves: live figures, confirmations in place, the choice of light and dark, and showing in the
+// page as fetched where a value of the record stood.
 "use strict";
 
 const byData = (name) => document.querySelectorAll(`[data-${name}]`);
@@ -66,6 +67,18 @@ document.querySelector("[data-themes]")?.addEventListener("change", (event) => {
   if (theme) document.documentElement.dataset.theme = theme;
   else delete document.documentElement.dataset.theme;
 });
+
+// Pointing at a value moves the frame to its mark. The frame may run nothing, so it is led there by its address.
+let shownAt = "";
+function showPlace(event) {
+  const frame = document.querySelector("iframe[name=fetched]"), place = event.target.closest?.("[data-at]");
+  if (!frame || !place || place.dataset.at === shownAt) return;
+  shownAt = place.dataset.at;
+  for (const node of byData("at")) node.classList.toggle("shown", node.dataset.at === shownAt);
+  frame.contentWindow.location.replace(`${new URL(frame.src)}#${shownAt}`);
+}
+document.addEventListener("pointerover", showPlace);
+document.addEventListener("focusin", showPlace);
 
 document.addEventListener("keydown", (event) => {
   if (event.key !== "/" || event.target.closest("input, textarea, select")) return;
