@@ -1,7 +1,8 @@
 """Rings for what is due: the rows say what waits, the feeder sends the ids, gated by the depth of each queue.
 
-It also frees the leases of processes that died, and asks every queue for a sign of life. Two feeders may run: claims are
-atomic, a doubled ring changes nothing.
+It also frees the leases of processes that died, lifts embargoes that have ended, asks every queue for a sign of life and tells
+the workers how large their pools are to be. What people stopped it does not ring. Two feeders may run: claims are atomic, a
+doubled ring changes nothing.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ import redis
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
-from shared import clock, lifeline, pipeline, queue
+from shared import clock, housekeeping, lifeline, pipeline, queue
 from shared.models import Row
-from shared.store import articles, claims, intake, lanes, websub, workers
+from shared.store import articles, claims, desk, intake, lanes, switches, websub, workers
 
 log = logging.getLogger("briefwire.feeder")
 TICK_S = 0.5
@@ -47,13 +48,15 @@ class Feeder:
             time.sleep(max(0.0, TICK_S - (time.monotonic() - started)))
 
     def tick(self) -> None:
-        """One round: free what the dead held, ring what is due."""
+        """One round: free what the dead held, let go what an embargo held, ring what is due."""
         free_dead()
+        end_embargoes(clock.now())
         if time.monotonic() - self.pinged >= PING_S:
             self.pinged = time.monotonic()
             give_sign(clock.now())
             for name in pipeline.QUEUES:
                 queue.bell.ping(name)
+            set_sizes()
         ring_due(clock.now())
 
     def end(self, *_: Any) -> None:
@@ -67,11 +70,44 @@ def give_sign(now: dt.datetime) -> None:
         workers.forget_old(connection, now - FORGET)
 
 
+def set_sizes() -> None:
+    """Tells the workers how large people want their pools, where somebody ever said so."""
+    with queue.store().read() as connection:
+        sizes = workers.sizes(connection)
+    if sizes:
+        queue.bell.resize(sizes)
+
+
+def end_embargoes(now: dt.datetime) -> None:
+    """Lets go what an embargo no longer holds; writes only where there is something."""
+    with queue.store().read() as connection:
+        ended = desk.ended_embargoes(connection, now)
+    if ended:
+        with queue.begin() as work:
+            lift_embargoes(work)
+
+
+def lift_embargoes(work: queue.Work) -> int:
+    """Releases every article whose embargo has ended, unless the desk holds it besides. Returns how many embargoes ended."""
+    lifted = 0
+    for row in desk.ended_embargoes(work.connection, work.now):
+        article = articles.locked(work.connection, row["id"])
+        if article is None or article["embargo_until"] is None or article["embargo_until"] > work.now:
+            continue  # another feeder was faster, or the desk set another instant
+        articles.set_article(work.connection, row["id"], embargo_until=None)
+        lifted += 1
+        if not article["held"]:
+            work.ring("endpoint.due", desk.let_go(work.connection, row["id"], work.now))
+    return lifted
+
+
 def ring_due(now: dt.datetime) -> None:
-    """Rings every stage whose queue has run dry and that has due work."""
+    """Rings every stage that nobody stopped, whose queue has run dry and that has due work."""
+    with queue.store().read() as connection:
+        stopped = switches.stopped(connection)
     for wake, find in _FINDERS.items():
         stage = pipeline.WAKES[wake]
-        if queue.bell.depth(stage.queue) >= max(1, stage.high_water // 4):
+        if stage.name in stopped or queue.bell.depth(stage.queue) >= max(1, stage.high_water // 4):
             continue
         with queue.store().read() as connection:
             batches = find(connection, now, stage)
@@ -144,6 +180,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s feeder %(levelname)s %(message)s")
     lifeline.watch()
     feeder = Feeder()
+    housekeeping.start(queue.SETTINGS)
     signal.signal(signal.SIGTERM, feeder.end)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     feeder.run()

@@ -6,6 +6,7 @@ their content, so writing twice is writing once.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import secrets
@@ -65,3 +66,10 @@ def _write(fs: fsspec.AbstractFileSystem, path: str, packed: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
     fs.mv(draft, path)
+
+
+def unshelve(place: str) -> None:
+    """Removes the file from the shelf, if it is there still."""
+    fs, path = fsspec.core.url_to_fs(place)
+    with contextlib.suppress(OSError):
+        fs.rm(path)

@@ -11,13 +11,15 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, insert, select
 
+from shared import clock
 from shared.errors import OperatorError
 from shared.models import EventHeadRow, MetaRow
+from shared.store import partitions
 from shared.store.engine import Store
 
 
-def upgrade(store: Store) -> None:
-    """Brings the store to this version's shape and seeds its single rows.
+def upgrade(store: Store, to: str = "head") -> None:
+    """Brings the store to this version's shape, or the one that `to` names, and seeds its single rows.
 
     Raises:
         OperatorError: the store was written by a newer version.
@@ -29,8 +31,14 @@ def upgrade(store: Store) -> None:
             raise OperatorError(f"The store was written by a newer version of Briefwire (its shape is {found}).",
                                 "Install that version, or use another data folder.", code=4)  # fmt: skip
         config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+        command.upgrade(config, to)
         _seed(connection)
+        partitions.make_ahead(connection, clock.now())
+
+
+def shape() -> str:
+    """This version's shape, by the name of its newest step."""
+    return str(ScriptDirectory.from_config(_config()).get_current_head())
 
 
 def _config() -> Config:

@@ -20,7 +20,7 @@ import msgspec
 from sqlalchemy import Connection, and_, exists, func, select
 
 from shared.models import AttemptRow, DeliveryRow, EndpointRow, EntryRow, EventRow, Row, SourceRow
-from shared.store import events, intake, partners
+from shared.store import events, intake, partners, retention
 
 INTAKE = ("waiting", "stored", "duplicate", "quarantined", "gone")
 DELIVERY = ("held", "due", "delivered", "superseded", "quarantined")
@@ -147,4 +147,7 @@ def _unproven(connection: Connection) -> dict[int, int]:
     proof = exists().where(AttemptRow.delivery_id == DeliveryRow.id, AttemptRow.outcome == "delivered",
                            (AttemptRow.status.is_(None)) | (AttemptRow.status.between(200, 299)))  # fmt: skip
     found = select(DeliveryRow.endpoint_id, func.count()).where(DeliveryRow.state == "delivered", ~proof)
+    since = retention.proven_since(connection)  # the attempts before are forgotten
+    if since is not None:
+        found = found.where(DeliveryRow.delivered_at >= since)
     return dict(connection.execute(found.group_by(DeliveryRow.endpoint_id)).all())

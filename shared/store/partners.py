@@ -437,10 +437,11 @@ class Chain(msgspec.Struct, frozen=True):
 
 
 def read_chain(connection: Connection, endpoint_id: int, noted: Collection[str] = ()) -> Chain:
-    """Reads an endpoint's log from its beginning. `noted` are digests that were its newest once."""
-    previous, n, passed = "", 0, {""} & set(noted)
+    """Reads an endpoint's log from its beginning, or from where older attempts were forgotten. `noted` were its newest once."""
+    ends = select(EndpointRow.chain_from, EndpointRow.chain).where(EndpointRow.id == endpoint_id)
+    previous, kept = connection.execute(ends).one()  # the end of what was forgotten (`store.retention`), and of what is kept
+    n, passed = 0, {previous} & set(noted)
     found = select(*AttemptRow.__table__.columns).where(AttemptRow.endpoint_id == endpoint_id).order_by(AttemptRow.id)
-    kept = connection.execute(select(EndpointRow.chain).where(EndpointRow.id == endpoint_id)).scalar_one()
     with connection.execute(found.execution_options(yield_per=1000)) as rows:
         for row in rows.mappings():
             previous, n = chained(previous, dict(row)), n + 1

@@ -1,4 +1,4 @@
-"""`briefwire worker|feeder|web|health` and `db upgrade`: the wire's parts one by one, for whatever runs them as separate processes.
+"""`briefwire worker|feeder|web|health`: the wire's parts one by one, for whatever runs them as separate processes.
 
 `briefwire up` runs all of them on one machine; containers and systemd run these. Each replaces itself by the very process
 that `up` would start, so that signals reach it and its end is the container's end.
@@ -20,7 +20,6 @@ from shared import broker, clock, pipeline
 from shared.errors import OperatorError
 from shared.store import engine, workers
 
-db = typer.Typer(name="db", no_args_is_help=True, help="The store's shape.")
 NAMES = tuple(worker.name for worker in pipeline.WORKERS)
 FEEDER_DEAF_S = 30.0
 
@@ -31,20 +30,6 @@ def register(app: typer.Typer) -> None:
     app.command("feeder")(feeder)
     app.command("web")(web)
     app.command("health")(health_)
-    app.add_typer(db)
-
-
-@db.command("upgrade")
-def upgrade(context: typer.Context) -> None:
-    """Bring the store to this version's shape.
-
-    Safe to repeat. Exit code 4: a newer version wrote it.
-
-    \b
-    briefwire db upgrade
-    """
-    context.obj.store(create=True)
-    show.say("The store has this version's shape.")
 
 
 def worker(
