@@ -116,7 +116,10 @@ def server_sent(item: Item) -> bytes:
 def in_turn(found: Sequence[Item], passed: Sequence[Skipped], epoch: int) -> list[bytes]:
     """Events and skipped positions as server-sent events, in order; each moves the reader's cursor behind itself."""
     told = [(int(item.cursor.partition(".")[2]), server_sent(item)) for item in found]
-    over = [(one.last, b"id: %d.%d\nevent: skipped\ndata: %b\n\n" % (epoch, one.last, msgspec.json.encode(one))) for one in passed]
+    over = [
+        (one.last, b"id: %d.%d\nevent: skipped\ndata: %b\n\n" % (epoch, one.last, msgspec.json.encode(one)))
+        for one in passed
+    ]
     return [written for _, written in sorted([*told, *over])]
 
 

@@ -30,6 +30,7 @@ Target = deliver.Target | hub.Subscriber
 
 CFG = queue.SETTINGS
 SLICE_S = 5.0
+AHEAD_S = 1.0  # an endpoint's rate is taken in advance for so long; beyond it the lane rests
 BATCH = 50
 CALL_S = CFG.deliver.deadline_s + 5.0
 LEASE_S = claims.LEASE_S + CALL_S
@@ -47,6 +48,14 @@ class Sent(msgspec.Struct, frozen=True):
     outcome: policy.Outcome | Failure
     at: dt.datetime
     duration_ms: int
+    omitted: tuple[str, ...] = ()
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What one call came to, and the fields of the record that its format could not hold."""
+
+    outcome: policy.Outcome
+    omitted: tuple[str, ...] = ()
 
 
 def drain(key: str) -> None:
@@ -89,6 +98,7 @@ class Drain:
         self.done: list[Sent] = []
         self.unsent: list[Row] = []
         self.breaker = records.from_json(lane["breaker"], policy.Breaker) if lane["breaker"] else policy.Breaker()
+        self.bucket = records.from_json(lane["bucket"], policy.Bucket) if lane["bucket"] else policy.Bucket()
         self.blocked: dt.datetime | None = None
         self.failures: int = lane["failures"]
         self.open = True
@@ -104,11 +114,11 @@ class Drain:
             if not going_on:
                 self.unsent += waiting
                 waiting = []
-            while waiting and len(self.flying) < self.slots():
+            while waiting and len(self.flying) < self.slots() and pause_s(waiting) <= 0:
                 self.launch(waiting.pop(0))
-            if not self.flying:
+            if not self.flying and not waiting:
                 break
-            self.collect(last=not waiting)
+            self.collect(min(0.25, pause_s(waiting) or 0.25), last=not waiting)
         self.rest()
 
     def slots(self) -> int:
@@ -124,17 +134,38 @@ class Drain:
         busy = {row["article_id"] for row in self.flying.values()} | {sent.delivery["article_id"] for sent in self.done}
         with begin() as work:
             limit = BATCH if slots > 1 and self.lane["attempts"] <= 1 else 1
-            rows = partners.sendable(work.connection, self.endpoint["id"], work.now, limit, busy)
+            rows = self.affordable(partners.sendable(work.connection, self.endpoint["id"], work.now, limit, busy), work)
             begun = partners.begin_attempts(work.connection, [row["id"] for row in rows]) if rows else set()
         with queue.store().read() as connection:
             return with_contents(connection, [row for row in rows if row["id"] in begun], clock.now())
 
+    def affordable(self, rows: list[Row], work: Work) -> list[Row]:
+        """Those that the endpoint's rate lets go within the next second, each with its instant. Their share of the rate is
+        written down before the first byte leaves: who comes after a kill does not send it twice."""
+        per_minute, taken = self.endpoint["per_minute"], list[Row]()
+        if not per_minute:
+            return rows
+        for row in rows:
+            bucket, wait_s = self.bucket.take(work.now, per_minute / 60)
+            if wait_s > AHEAD_S:
+                if not taken and not self.flying:
+                    self.blocked = work.now + dt.timedelta(seconds=wait_s)
+                break
+            self.bucket = bucket
+            taken.append(row | {"start_at": work.now + dt.timedelta(seconds=wait_s)})
+        if taken and not lanes.keep(work.connection, self.lane, bucket=records.to_json(self.bucket).decode()):
+            self.open = False  # the lane is somebody else's by now
+            return []
+        return taken
+
     def launch(self, row: Row) -> None:
         self.flying[_pool().submit(send, self.endpoint, self.target, row)] = row
 
-    def collect(self, *, last: bool) -> None:
+    def collect(self, within_s: float, *, last: bool) -> None:
         """Waits for answers, and commits them in small batches."""
-        done, _ = wait(self.flying, timeout=0.25, return_when=FIRST_COMPLETED)
+        if not self.flying:
+            time.sleep(within_s)
+        done, _ = wait(self.flying, timeout=within_s, return_when=FIRST_COMPLETED)
         for future in done:
             self.flying.pop(future)
             self.done.append(future.result())
@@ -185,14 +216,22 @@ class Drain:
 
     def rest(self) -> None:
         """Gives the lane back, saying when it has work again."""
+        bucket = self.bucket.give_back(len(self.unsent))
         values: dict[str, Any] = {"blocked_until": self.blocked, "failures": self.failures,
-                                  "breaker": records.to_json(self.breaker).decode()}  # fmt: skip
+                                  "breaker": records.to_json(self.breaker).decode(),
+                                  "bucket": records.to_json(bucket).decode() if self.endpoint["per_minute"] else None}  # fmt: skip
         with begin() as work:
             if self.unsent:
                 partners.call_off(work.connection, [row["id"] for row in self.unsent])
             left = lanes.rest(work.connection, self.lane, **values)
             if left is not None and left <= work.now and self.blocked is None and self.open:
                 work.ring("endpoint.due", [self.lane["key"]])
+
+
+def pause_s(waiting: list[Row]) -> float:
+    """How long until the first of these may go by the endpoint's rate; 0 where none waits for that."""
+    start_at = waiting[0].get("start_at") if waiting else None
+    return max((start_at - clock.now()).total_seconds(), 0.0) if start_at else 0.0
 
 
 def stop_if_disabled(work: Work, endpoint: Row, tries: list[partners.Tried]) -> None:
@@ -205,7 +244,7 @@ def stop_if_disabled(work: Work, endpoint: Row, tries: list[partners.Tried]) -> 
 
 
 def tried(sent: Sent, outcome: str, **values: Any) -> partners.Tried:
-    return partners.Tried(sent.delivery, outcome, sent.at, sent.duration_ms, **values)
+    return partners.Tried(sent.delivery, outcome, sent.at, sent.duration_ms, omitted=sent.omitted, **values)
 
 
 def with_contents(connection: Connection, rows: list[Row], now: dt.datetime) -> list[Row]:
@@ -214,9 +253,11 @@ def with_contents(connection: Connection, rows: list[Row], now: dt.datetime) -> 
         return rows
     stored = articles.revisions(connection, {(row["article_id"], row["revision"]) for row in rows})
     hidden = pull.hidden(connection, feeds_out.linked(stored), now)
-    at = events.times(connection, [row["event_number"] for row in rows])
+    told = events.told(connection, [row["event_number"] for row in rows])
     return [
-        row | {"contents": stored[row["article_id"], row["revision"]], "at": at[row["event_number"]], "hidden": hidden}
+        row
+        | dict(zip(("at", "detail"), told[row["event_number"]], strict=True))
+        | {"contents": stored[row["article_id"], row["revision"]], "hidden": hidden}
         for row in rows
     ]
 
@@ -224,22 +265,28 @@ def with_contents(connection: Connection, rows: list[Row], now: dt.datetime) -> 
 def send(endpoint: Row, target: Target, row: Row) -> Sent:
     """Renders and sends one delivery; never raises."""
     started = time.monotonic()
-    outcome = attempt(_send, endpoint, target, row)
-    return Sent(row, outcome, clock.now(), int(1000 * (time.monotonic() - started)))
+    answer = attempt(_send, endpoint, target, row)
+    took_ms = int(1000 * (time.monotonic() - started))
+    if isinstance(answer, Failure):
+        return Sent(row, answer, clock.now(), took_ms)
+    return Sent(row, answer.outcome, clock.now(), took_ms, answer.omitted)
 
 
-def _send(endpoint: Row, target: Target, row: Row) -> policy.Outcome:
+def _send(endpoint: Row, target: Target, row: Row) -> Answer:
     event = render_input(row)
     if isinstance(target, hub.Subscriber):
-        return hub.notify(queue.door(), target, event)
+        return Answer(hub.notify(queue.door(), target, event))
     rendered = render(endpoint["format"], event)
     if endpoint["kind"] == "webhook":
-        return deliver.send(queue.door(), target, rendered, row["webhook_id"], clock.now())
-    name = storage.layout(storage.DEFAULT_LAYOUT, storage.layout_values(event, rendered.extension))
+        sent = deliver.send(queue.door(), target, rendered, row["webhook_id"], clock.now())
+        return Answer(sent, rendered.omitted)
+    name = storage.layout(
+        endpoint["layout"] or storage.DEFAULT_LAYOUT, storage.layout_values(event, rendered.extension)
+    )
     result = attempt(storage.put, endpoint["url"], name, rendered.body)
     if isinstance(result, Failure):
-        return policy.Outcome(failure=result.reason, detail=result.detail, refused=not result.later)
-    return policy.Outcome(status=201 if result.written else 200, excerpt=result.url)
+        return Answer(policy.Outcome(failure=result.reason, detail=result.detail, refused=not result.later))
+    return Answer(policy.Outcome(status=201 if result.written else 200, excerpt=result.url), rendered.omitted)
 
 
 def render_input(row: Row) -> RenderInput:

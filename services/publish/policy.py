@@ -279,3 +279,7 @@ class Bucket(msgspec.Struct, frozen=True):
         tokens = burst if self.tokens is None else min(burst, self.tokens + passed * per_s)
         left = tokens - 1.0
         return Bucket(left, max(now, self.at) if self.at else now), max(0.0, -left / per_s)
+
+    def give_back(self, n: int) -> Bucket:
+        """The bucket after `n` of the sends taken out of it were not made."""
+        return self if self.tokens is None else msgspec.structs.replace(self, tokens=self.tokens + n)

@@ -52,6 +52,58 @@ def rest(connection: Connection, lane: Row, **values: Any) -> dt.datetime | None
     return left
 
 
+def keep(connection: Connection, lane: Row, **values: Any) -> bool:
+    """Writes down something about a lane that is ours, in the middle of its drain. False where it is not ours any more."""
+    mine = (LaneRow.key == lane["key"], LaneRow.lease_epoch == lane["lease_epoch"])
+    return bool(connection.execute(update(LaneRow).where(*mine).values(values)).rowcount)
+
+
+def held(connection: Connection, lane: Row) -> Row | None:
+    """A claimed lane as it is now, locked until the transaction ends; None where the claim was lost."""
+    found = select(*LaneRow.__table__.columns).where(
+        LaneRow.key == lane["key"], LaneRow.lease_epoch == lane["lease_epoch"]
+    )
+    row = connection.execute(found.with_for_update()).mappings().first()
+    return dict(row) if row else None
+
+
+def reserve(
+    connection: Connection, lane: Row, now: dt.datetime, gap_s: float, *, within_s: float
+) -> dt.datetime | None:
+    """The next instant at which a request may go to a host whose lane is locked, now its caller's alone.
+
+    The one after that is `gap_s` later, whoever asks: drains of several workers, polls. None where it is more than
+    `within_s` seconds away; nothing is reserved then.
+    """
+    at = max(now, lane["blocked_until"] or now)
+    if (at - now).total_seconds() > within_s:
+        return None
+    free_at = at + dt.timedelta(seconds=gap_s)
+    if free_at > now:
+        connection.execute(update(LaneRow).where(LaneRow.key == lane["key"]).values(blocked_until=free_at))
+    return at
+
+
+def keep_free(connection: Connection, lane: Row, until: dt.datetime) -> None:
+    """No request goes to the host of a held lane before that instant."""
+    connection.execute(update(LaneRow).where(LaneRow.key == lane["key"]).values(blocked_until=until))
+
+
+def of_host(connection: Connection, host: str) -> Row:
+    """The lane of a host, locked until the transaction ends; made where it is not there yet, without work."""
+    key = host_lane(host)
+    insert_ignore(connection, LaneRow, [{"key": key, "kind": "host", "lease_epoch": 0, "attempts": 0, "failures": 0}],
+                  conflict=["key"])  # fmt: skip
+    found = select(*LaneRow.__table__.columns).where(LaneRow.key == key).with_for_update()
+    return dict(connection.execute(found).mappings().one())
+
+
+def block(connection: Connection, lane: Row, until: dt.datetime, slow_s: float) -> None:
+    """A host that asked for fewer requests is left alone until then, and spoken to more slowly afterwards."""
+    until = max(until, lane["blocked_until"] or until)
+    connection.execute(update(LaneRow).where(LaneRow.key == lane["key"]).values(blocked_until=until, slow_s=slow_s))
+
+
 def next_work(connection: Connection, kind: str, key: str) -> dt.datetime | None:
     """When the earliest waiting piece of the lane is due; None where nothing waits."""
     name = key.partition(":")[2]

@@ -12,7 +12,18 @@ from sqlalchemy import Connection, Select, case, delete, exists, func, insert, s
 from sqlalchemy.orm import aliased
 
 from shared.errors import OperatorError
-from shared.models import ArticleRow, AttemptRow, DeliveryRow, EndpointRow, EventHeadRow, EventRow, HubRow, PartnerRow, Row, SubscriptionRow
+from shared.models import (
+    ArticleRow,
+    AttemptRow,
+    DeliveryRow,
+    EndpointRow,
+    EventHeadRow,
+    EventRow,
+    HubRow,
+    PartnerRow,
+    Row,
+    SubscriptionRow,
+)
 from shared.store import events, lanes
 from shared.store.rows import insert_ignore, update_many
 
@@ -439,7 +450,9 @@ class Chain(msgspec.Struct, frozen=True):
 def read_chain(connection: Connection, endpoint_id: int, noted: Collection[str] = ()) -> Chain:
     """Reads an endpoint's log from its beginning, or from where older attempts were forgotten. `noted` were its newest once."""
     ends = select(EndpointRow.chain_from, EndpointRow.chain).where(EndpointRow.id == endpoint_id)
-    previous, kept = connection.execute(ends).one()  # the end of what was forgotten (`store.retention`), and of what is kept
+    previous, kept = connection.execute(
+        ends
+    ).one()  # the end of what was forgotten (`store.retention`), and of what is kept
     n, passed = 0, {previous} & set(noted)
     found = select(*AttemptRow.__table__.columns).where(AttemptRow.endpoint_id == endpoint_id).order_by(AttemptRow.id)
     with connection.execute(found.execution_options(yield_per=1000)) as rows:

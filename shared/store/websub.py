@@ -112,7 +112,7 @@ def refused(connection: Connection, row: Row, reason: str) -> None:
 def shut_out(connection: Connection, parent_id: int) -> int:
     """Ends every subscription to an endpoint's feeds: the key that their topics hold is refused. Returns how many there were."""
     mine = HubRow.parent_id == parent_id
-    ids = list(connection.execute(select(HubRow.endpoint_id).where(mine, HubRow.endpoint_id.is_not(None))).scalars())
+    ids = [one for one in connection.execute(select(HubRow.endpoint_id).where(mine)).scalars() if one is not None]
     gone = int(connection.execute(delete(HubRow).where(mine)).rowcount)
     connection.execute(update(EndpointRow).where(EndpointRow.id.in_(ids)).values(state="removed"))
     for endpoint_id in ids:

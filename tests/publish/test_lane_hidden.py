@@ -6,9 +6,9 @@ import datetime as dt
 
 from services.publish import lane
 from shared import records
-from shared.store import articles, partners
+from shared.store import articles, events, partners
 from shared.store.engine import Store
-from tests.shared.test_store import NOW, event, events, new_article, new_partner, new_source, plan_all
+from tests.shared.test_store import NOW, event, new_article, new_partner, new_source, plan_all
 
 
 def test_a_held_article_is_in_nobodys_links(store: Store) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import hmac
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +13,14 @@ import feedparser
 import pytest
 import requests
 from cryptography.fernet import Fernet
-from sqlalchemy import select, update
+from sqlalchemy import Connection, select, update
 
 from services.publish import hub, lane, tasks, web
 from shared import clock, queue
 from shared.api import Site
 from shared.http import Door, Policy
 from shared.models import EndpointRow, HubRow
-from shared.store import engine, ledger, websub
+from shared.store import engine, ledger, partners, websub
 from shared.store.engine import Store
 from tests.publish.stocked import Stock
 from tests.serving import Client, Rung, serving, settings
@@ -189,6 +189,33 @@ def test_a_withdrawal_reaches_who_was_told_and_filters_are_the_feeds(
     assert [feedparser.parse(told.body).entries[0].title for told in subscriber.got("POST")] == [
         "Fare 2 rises", "Withdrawn: Fare 2 rises",
     ]  # fmt: skip
+
+
+def test_a_changed_filter_counts_for_subscribers_at_once(world: World, stock: Stock, subscriber: Loopback) -> None:
+    world.ask(subscriber)
+    with world.store.write() as c:
+        (parent,) = [row for row in partners.endpoints(c) if row["kind"] == "pull"]
+        partners.set_subscription(c, parent["subscriptions"][0]["id"], filter='headline = "Fare 2 rises"')
+    stock.publish(1, 2, 3)
+    with world.store.write() as c:
+        partners.set_subscription(c, parent["subscriptions"][0]["id"], narrow='headline = "Fare 5 rises"', filter="")
+    stock.publish(4, 5)
+    world.deliver()
+    told = {feedparser.parse(seen.body).entries[0].title for seen in subscriber.got("POST")}
+    assert told == {"Fare 2 rises", "Fare 5 rises"}
+
+
+@pytest.mark.parametrize("end", [partners.remove_endpoint, websub.shut_out])
+def test_without_its_endpoint_or_its_key_a_topic_ends(
+    world: World, stock: Stock, subscriber: Loopback, end: Callable[[Connection, int], object]
+) -> None:
+    world.ask(subscriber)
+    with world.store.write() as c:
+        (parent,) = [row for row in partners.endpoints(c) if row["kind"] == "pull"]
+        end(c, parent["id"])
+    stock.publish(1)
+    world.deliver()
+    assert (subscriber.got("POST"), world.subscribers()) == ([], [])
 
 
 def refusing(seen: Seen) -> tuple[int, dict[str, str], bytes]:
