@@ -1,4 +1,4 @@
-"""A partner's address in; its kind, its name, and whether it may be spoken to out. A test event in; the answer out."""
+"""A partner's address, format, filter, secret or layout in; whether it may be used, and what it is, out."""
 
 from __future__ import annotations
 
@@ -11,16 +11,12 @@ from urllib.parse import urlsplit
 import fsspec
 import msgspec
 
-from services.publish import deliver, filters, render, sign, storage
-from services.publish.policy import Outcome
+from services.publish import filters, render, sign, storage, trial
 from shared import urls
 from shared.addresses import why_not_public
-from shared.errors import OperatorError, Rejected, Retryable
-from shared.http import Door, Policy
-from shared.records import Annotations, Article, CategoryStatus, Moment, Paragraph
+from shared.errors import OperatorError, Rejected
+from shared.http import Policy
 from shared.settings import Settings
-
-TEST_EVENT = "briefwire.test"
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -60,6 +56,17 @@ def check_filter(text: str) -> None:
         filters.parse(text)
     except filters.FilterError as error:
         raise OperatorError(f"The filter does not parse: {error.what}", error.next_step) from None
+
+
+def check_layout(template: str) -> None:
+    """OperatorError where the template names something unknown, or leads out of the target."""
+    now = dt.datetime(2000, 1, 1, tzinfo=dt.UTC)
+    try:
+        storage.layout(template, storage.layout_values(trial.sample(now), "json"))
+    except Rejected as error:
+        raise OperatorError(
+            f"The layout is not usable: {error.detail}", "docs/partners.md shows what it may name."
+        ) from None
 
 
 def check_secret(secret: str) -> None:
@@ -105,28 +112,3 @@ def check_reachable(settings: Settings, url: str) -> None:
             raise OperatorError(
                 f"{host} is refused: its address {address} is in {rule}, and that is not public.", allow
             )
-
-
-def send_test(door: Door, kind: str, target: deliver.Target, format_: str, now: dt.datetime, token: str) -> Outcome:
-    """One signed test event to a webhook, or one file into a storage target; what came of it."""
-    rendered = render.render(format_, sample(now))
-    if kind == "webhook":
-        return deliver.send(door, target, rendered, f"msg_test_{token}", now)
-    try:
-        receipt = storage.put(target.url, f"briefwire-test.{rendered.extension}", rendered.body)
-    except (Retryable, Rejected) as error:
-        return Outcome(failure=error.reason, detail=error.detail)
-    return Outcome(status=201 if receipt.written else 200, excerpt=receipt.url)
-
-
-def sample(now: dt.datetime) -> render.RenderInput:
-    """The test event: an article that says that it is a test."""
-    at = now.astimezone(dt.UTC).replace(microsecond=0).isoformat()
-    text = "This is a test of delivery. It is no article; please drop it."
-    article = Article(
-        id="art_0000000000000000", source="briefwire-test", source_item_id=None, url=None, requested_url=None, final_url=None,
-        revision=1, state="usable", content_hash="0" * 64, headline="Test from Briefwire", language="en",
-        language_evidence="a test", authors=(), published=Moment(at, at, "UTC", "stated", "second"), modified=None, section=None,
-        category_status=CategoryStatus(), lead=text, blocks=(Paragraph(text),), images=(), tags=(), related=(),
-    )  # fmt: skip
-    return render.RenderInput(type=TEST_EVENT, at=now, position=0, article=article, annotations=Annotations())

@@ -105,7 +105,13 @@ def endpoint_facts(row: Row, *, already_sent: bool) -> routing.EndpointFacts:
     )
 
 
+def wanted(wish: Row) -> str:
+    """The filter of a subscription: the operator's and the partner's own together."""
+    return filters.joined(wish["filter"], wish["narrow"])
+
+
 def _subscription(wish: Row) -> routing.Subscription:
     relinked: frozenset[routing.Kind] = frozenset({"relinked"}) if wish["relinked"] else frozenset()
-    both = filters.joined(wish["filter"], wish["narrow"])
-    return routing.Subscription(str(wish["id"]), both, routing.USUAL_KINDS | relinked, wish["backfill"], wish["follow"])
+    return routing.Subscription(
+        str(wish["id"]), wanted(wish), routing.USUAL_KINDS | relinked, wish["backfill"], wish["follow"]
+    )

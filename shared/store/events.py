@@ -104,6 +104,17 @@ def of_article(connection: Connection, article_id: str) -> list[Event]:
     return [msgspec.convert(dict(row), Event) for row in connection.execute(found).mappings()]
 
 
+TELLING = ("article.published", "article.updated", "article.corrected", "article.restored")
+"""Kinds of events that carry an article's text to whoever has not got it yet."""
+
+
+def newest_since(connection: Connection, since: dt.datetime) -> list[Event]:
+    """Of every article that something was told of since then the newest event that carries its text, in order."""
+    newest = select(func.max(EventRow.number)).where(EventRow.kind.in_(TELLING), EventRow.at >= since)
+    found = select(*EventRow.__table__.columns).where(EventRow.number.in_(newest.group_by(EventRow.article_id)))
+    return [msgspec.convert(dict(row), Event) for row in connection.execute(found.order_by(EventRow.number)).mappings()]
+
+
 def occurrences(connection: Connection, kind: str, article_ids: Iterable[str]) -> dict[str, int]:
     """Article id -> how often an event of this kind was logged for it, those that are forgotten by now included."""
     ids = list(article_ids)

@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Select, case, delete, exists, func, insert, select, update
+from sqlalchemy import Connection, Select, case, delete, exists, func, insert, or_, select, update
 from sqlalchemy.orm import aliased
 
 from shared.errors import OperatorError
@@ -188,10 +188,10 @@ def relinks_wanted(connection: Connection) -> bool:
 
 
 def followed(connection: Connection, pairs: Collection[tuple[int, str]]) -> set[tuple[int, str]]:
-    """Those (endpoint id, article id) that were sent the article, or are about to be."""
+    """Those (endpoint id, article id) that were sent the article, may have it, or are about to be sent it."""
     found = select(DeliveryRow.endpoint_id, DeliveryRow.article_id).where(
         DeliveryRow.article_id.in_(sorted({article_id for _, article_id in pairs})),
-        DeliveryRow.state.in_(["due", "held", "delivered"]),
+        or_(DeliveryRow.state.in_(["due", "held", "delivered"]), DeliveryRow.begun > 0),
     )
     return {(e, a) for e, a in connection.execute(found.distinct())} & set(pairs)
 
@@ -247,7 +247,10 @@ def ask_history(connection: Connection, endpoint_id: int, since: dt.datetime, no
     filters left out. An article that the endpoint is owed already is left as it is."""
     planned = select(EventHeadRow.planned).scalar_subquery()
     joined = EndpointRow.joined_n
-    values = {"history_since": since, "history_at": 0, "history_to": case((joined > planned, joined), else_=planned)}
+    earlier = case(
+        (EndpointRow.history_since < since, EndpointRow.history_since), else_=since
+    )  # asked for before, not done
+    values = {"history_since": earlier, "history_at": 0, "history_to": case((joined > planned, joined), else_=planned)}
     connection.execute(update(EndpointRow).where(EndpointRow.id == endpoint_id).values(values))
     lanes.wake(connection, "plan", [lanes.PLAN], now)
 
@@ -261,15 +264,14 @@ def wanting_history(connection: Connection) -> Row | None:
 
 def history(connection: Connection, row: Row, limit: int) -> list[events.Event]:
     """The next events of the endpoint's history: of every article since then the newest one that carries its text."""
-    telling = ("article.published", "article.updated", "article.corrected", "article.restored")
     later, owed = aliased(EventRow), aliased(DeliveryRow)
     overtaken = exists().where(later.article_id == EventRow.article_id, later.number > EventRow.number,
-                               later.number <= row["history_to"], later.kind.in_(telling))  # fmt: skip
+                               later.number <= row["history_to"], later.kind.in_(events.TELLING))  # fmt: skip
     has = exists().where(owed.article_id == EventRow.article_id, owed.endpoint_id == row["id"])
     found = (
         select(*EventRow.__table__.columns)
         .join(ArticleRow, ArticleRow.id == EventRow.article_id)
-        .where(EventRow.number > row["history_at"], EventRow.number <= row["history_to"], EventRow.kind.in_(telling),
+        .where(EventRow.number > row["history_at"], EventRow.number <= row["history_to"], EventRow.kind.in_(events.TELLING),
                ArticleRow.state == "usable",
                func.coalesce(ArticleRow.published_at, ArticleRow.first_seen_at) >= row["history_since"], ~overtaken, ~has)
         .order_by(EventRow.number)

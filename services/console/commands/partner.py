@@ -10,7 +10,7 @@ import typer
 from services.console import actions, endpoints, show
 from services.console.commands.options import Json, Reason
 from services.console.opening import Opening
-from services.publish import deliver, render
+from services.publish import deliver, render, trial
 from services.publish.policy import Outcome
 from shared import clock, vault
 from shared.errors import OperatorError
@@ -224,7 +224,7 @@ def send_test(context: typer.Context, name: Name, json_: Json = False) -> None:
             row["url"], vault.unseal(opening.settings.folder, row["secrets"]), {}, opening.settings.deliver.deadline_s
         )
         with show.busy(f"Sending to {row['url']}"):
-            outcome = endpoints.send_test(opening.door(), row["kind"], target, row["format"], now, os.urandom(8).hex())
+            outcome = trial.send_test(opening.door(), row["kind"], target, row["format"], now, os.urandom(8).hex())
         answers.append((row, outcome))
     if json_:
         show.as_json([_answer(row, outcome) for row, outcome in answers])
