@@ -193,13 +193,9 @@ def part_command(name: Literal["feeder", "web"]) -> list[str]:
 
 def worker_command(worker: pipeline.Worker, settings: Settings) -> list[str]:
     """The command line of one Celery worker."""
-    concurrency = {
-        "fetch": settings.workers.fetch, "deliver": settings.workers.deliver,
-        "extract": settings.processes(settings.workers.extract), "enrich": settings.processes(settings.workers.enrich),
-    }[worker.name]  # fmt: skip
     return [
         sys.executable, "-m", "celery", "-A", "shared.queue:app", "worker", "-Q", ",".join(worker.queues), "-n", f"{worker.name}@%h",
-        "-P", worker.pool, "-c", str(concurrency), "-I", ",".join(worker.tasks), "-l", "WARNING",
+        "-P", worker.pool, "-c", str(settings.pool_size(worker.name)), "-I", ",".join((*worker.tasks, "shared.pools")), "-l", "WARNING",
         "--without-gossip", "--without-mingle", "--without-heartbeat",
     ]  # fmt: skip
 

@@ -20,12 +20,13 @@ from typing import NamedTuple
 
 
 class Stage(NamedTuple):
-    """`batch`: ids a message. `high_water`: messages waiting on the queue above which nobody rings."""
+    """`batch`: ids a message. `high_water`: messages waiting on the queue above which nobody rings. `name`: what people pause."""
 
     task: str
     queue: str
     batch: int
     high_water: int
+    name: str
 
 
 class Worker(NamedTuple):
@@ -39,15 +40,15 @@ class Worker(NamedTuple):
 
 
 WAKES: dict[str, Stage] = {
-    "source.due": Stage("ingest.poll_source", "fetch", 1, 64),
-    "host.due": Stage("ingest.fetch_host", "fetch", 1, 64),
-    "page.fetched": Stage("ingest.extract_pages", "extract", 20, 16),
-    "article.ingested": Stage("enrich.enrich_articles", "enrich", 25, 16),
-    "event.logged": Stage("publish.plan_events", "plan", 1, 1),
-    "endpoint.due": Stage("publish.deliver_lane", "deliver", 1, 128),
-    "model.due": Stage("enrich.train_model", "enrich", 1, 2),
-    "hub.due": Stage("publish.settle_hub", "deliver", 1, 32),
-    "websub.due": Stage("ingest.ask_hubs", "fetch", 1, 16),
+    "source.due": Stage("ingest.poll_source", "fetch", 1, 64, "poll"),
+    "host.due": Stage("ingest.fetch_host", "fetch", 1, 64, "fetch"),
+    "page.fetched": Stage("ingest.extract_pages", "extract", 20, 16, "extract"),
+    "article.ingested": Stage("enrich.enrich_articles", "enrich", 25, 16, "enrich"),
+    "event.logged": Stage("publish.plan_events", "plan", 1, 1, "plan"),
+    "endpoint.due": Stage("publish.deliver_lane", "deliver", 1, 128, "deliver"),
+    "model.due": Stage("enrich.train_model", "enrich", 1, 2, "enrich"),
+    "hub.due": Stage("publish.settle_hub", "deliver", 1, 32, "deliver"),
+    "websub.due": Stage("ingest.ask_hubs", "fetch", 1, 16, "poll"),
 }
 
 WORKERS: tuple[Worker, ...] = (
@@ -56,5 +57,11 @@ WORKERS: tuple[Worker, ...] = (
     Worker("enrich", ("enrich", "plan"), "prefork", ("services.enrich.tasks", "services.publish.tasks"), 45.0),
     Worker("deliver", ("deliver",), "threads", ("services.publish.tasks",), 60.0),
 )
+
+STAGES: tuple[str, ...] = ("poll", "fetch", "extract", "enrich", "plan", "deliver")
+"""The stages by name, in an article's order; people pause and resume these."""
+
+STAGE_OF: dict[str, str] = {stage.task: stage.name for stage in WAKES.values()}
+"""Task -> its stage."""
 
 QUEUES: tuple[str, ...] = tuple(queue for worker in WORKERS for queue in worker.queues)

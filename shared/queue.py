@@ -7,6 +7,7 @@ late changes nothing.
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import datetime as dt
 import functools
 import logging
@@ -26,7 +27,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from shared import broker, clock, http, lifeline, pipeline, settings
 from shared.errors import Rejected, Retryable
 from shared.models import Row
-from shared.store import claims, engine, events, lanes, workers
+from shared.store import claims, engine, events, lanes, switches
 
 log = logging.getLogger("briefwire")
 T = TypeVar("T")
@@ -70,11 +71,14 @@ class Work:
         self._bells.setdefault(wake, []).extend(keys)
 
     def finish(self) -> None:
-        """Numbers the events."""
+        """Numbers the events, and forgets the bells of stages that people have stopped."""
         if self._events:
             lanes.wake(self.connection, "plan", [lanes.PLAN], self.now)
             if events.append(self.connection, self._events, self.now):
                 self.ring("event.logged", [lanes.PLAN])
+        if self._bells:
+            stopped = switches.stopped(self.connection)
+            self._bells = {wake: keys for wake, keys in self._bells.items() if pipeline.WAKES[wake].name not in stopped}
 
     def rings(self) -> dict[str, list[Any]]:
         return self._bells
@@ -100,10 +104,25 @@ def user_agent(of: settings.Settings) -> str:
     return f"Briefwire/0.1 (+{of.fetch.contact})" if of.fetch.contact else "Briefwire/0.1"
 
 
+class Stopped(Exception):
+    """The stage is paused, or the wire is drained: its task claims nothing."""
+
+
+_unclaimed: contextvars.ContextVar[str | None] = contextvars.ContextVar("unclaimed", default=None)
+"""The stage of the running task until its first transaction, which is its claim."""
+
+
 @contextlib.contextmanager
 def begin() -> Iterator[Work]:
-    """A transaction; what it says happened is rung only after it committed."""
+    """A transaction; what it says happened is rung only after it committed.
+
+    The first one of a task is its claim: in a stage that people have stopped it is not begun, and the task ends.
+    """
     with store().write() as connection:
+        stage = _unclaimed.get()
+        if stage is not None and stage in switches.stopped(connection):
+            raise Stopped(stage)
+        _unclaimed.set(None)
         work = Work(connection, clock.now())
         yield work
         work.finish()
@@ -167,6 +186,11 @@ class Bell:
         with contextlib.suppress(redis.RedisError, kombu.exceptions.KombuError, OSError):
             app.send_task("shared.ping", (queue,), queue=queue, retry=False, expires=20)
 
+    def resize(self, sizes: dict[str, int]) -> None:
+        """Tells the workers how large their pools are to be (see `shared.pools`)."""
+        with contextlib.suppress(redis.RedisError, kombu.exceptions.KombuError, OSError):
+            app.control.broadcast("resize", {"sizes": sizes})
+
     def depth(self, queue: str) -> int:
         """Messages waiting on the queue."""
         return int(self.client.llen(queue))
@@ -183,10 +207,22 @@ bell = Bell()
 
 
 def task(name: str) -> Callable[[Callable[[list[Any]], None]], Any]:
-    """Declares a stage's task: explicitly named, takes a list of keys, result ignored."""
+    """Declares a stage's task: explicitly named, takes a list of keys, result ignored; asked while its stage is stopped it
+    claims nothing."""
+    stage = pipeline.STAGE_OF[name]
 
     def declare(function: Callable[[list[Any]], None]) -> Any:
-        return app.task(name=name, ignore_result=True)(function)
+        @functools.wraps(function)
+        def unless_stopped(keys: list[Any]) -> None:
+            token = _unclaimed.set(stage)
+            try:
+                function(keys)
+            except Stopped:
+                log.debug("%s is stopped; %s claims nothing", stage, name)
+            finally:
+                _unclaimed.reset(token)
+
+        return app.task(name=name, ignore_result=True)(unless_stopped)
 
     return declare
 
@@ -217,13 +253,6 @@ def attempt(function: Callable[..., T], *args: Any) -> T | Failure:
 def backoff_s(failures: int, *, base_s: float = 5.0, limit_s: float = 3600.0) -> float:
     """Seconds until the next try after so many failures: doubling, never shrinking, capped."""
     return float(min(limit_s, base_s * 2 ** max(0, min(failures, 30) - 1)))
-
-
-@app.task(name="shared.ping", ignore_result=True)  # type: ignore[untyped-decorator]  # celery publishes no types
-def ping(queue: str) -> None:
-    """Says that somebody consumes this queue."""
-    with store().write() as connection:
-        workers.beat(connection, queue, clock.now())
 
 
 def _watch(**_: Any) -> None:

@@ -1,4 +1,4 @@
-"""Signs of life: one row a queue and process, written whenever a worker answers a ping."""
+"""Signs of life: one row a queue and process, written whenever a worker answers a ping. And how large people want the pools."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import datetime as dt
 
 from sqlalchemy import Connection, delete, func, select
 
-from shared.models import HeartbeatRow, Row
+from shared.models import HeartbeatRow, PoolRow, Row
 from shared.store import claims
 from shared.store.rows import upsert
 
 
-def beat(connection: Connection, queue: str, now: dt.datetime) -> None:
-    """This process consumes that queue, now."""
-    row = {"worker": f"{queue}@{claims.owner()}"[:120], "kind": queue, "at": now}
+def beat(connection: Connection, queue: str, now: dt.datetime, size: int | None = None) -> None:
+    """This process consumes that queue, now; its pool has so many threads or processes."""
+    row = {"worker": f"{queue}@{claims.owner()}"[:120], "kind": queue, "at": now, "size": size}
     upsert(connection, HeartbeatRow, [row], conflict=["worker"])
 
 
@@ -32,3 +32,18 @@ def all_beats(connection: Connection) -> list[Row]:
 def forget_old(connection: Connection, before: dt.datetime) -> None:
     """Drops signs of life older than `before`: their processes are no more."""
     connection.execute(delete(HeartbeatRow).where(HeartbeatRow.at < before))
+
+
+def set_size(connection: Connection, kind: str, size: int, who: str, now: dt.datetime) -> None:
+    """From now on each worker of the kind has so many threads or processes."""
+    upsert(connection, PoolRow, [{"kind": kind, "size": size, "who": who[:100], "at": now}], conflict=["kind"])
+
+
+def forget_size(connection: Connection, kind: str) -> None:
+    """Back to what the settings say, from the worker's next start on."""
+    connection.execute(delete(PoolRow).where(PoolRow.kind == kind))
+
+
+def sizes(connection: Connection) -> dict[str, int]:
+    """Kind of worker -> threads or processes each of it is to have, where a person said so."""
+    return dict(connection.execute(select(PoolRow.kind, PoolRow.size)).all())

@@ -1,0 +1,67 @@
+"""What people switched off, and what is still in hand: a stage, or all of them for a drain. Rows, so that a restart forgets nothing.
+
+A worker looks in the transaction of its claim (`shared.queue.begin`): what is off when it claims, it does not claim.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Collection
+
+from sqlalchemy import Connection, delete, func, select
+
+from shared import pipeline
+from shared.models import ArticleRow, EntryRow, HubRow, LaneRow, Row, SourceRow, SwitchRow, WebsubRow
+from shared.store import claims
+from shared.store.rows import upsert
+
+DRAIN = "drain"
+"""The switch of all stages at once."""
+
+_LANES = {"host": "fetch", "endpoint": "deliver", "plan": "plan", "train": "enrich"}
+_TABLES = ((SourceRow, "poll"), (WebsubRow, "poll"), (EntryRow, "extract"), (ArticleRow, "enrich"), (HubRow, "deliver"))
+
+
+def turn_off(connection: Connection, key: str, who: str, reason: str, now: dt.datetime) -> bool:
+    """Switches a stage, or with DRAIN all of them, off. False: it was off, and stays so with its old reason."""
+    if connection.execute(select(SwitchRow.key).where(SwitchRow.key == key)).first():
+        return False
+    upsert(connection, SwitchRow, [{"key": key, "at": now, "who": who[:100], "reason": reason}], conflict=["key"])
+    return True
+
+
+def turn_on(connection: Connection, key: str) -> bool:
+    """Switches it on again. False: it was on."""
+    return bool(connection.execute(delete(SwitchRow).where(SwitchRow.key == key)).rowcount)
+
+
+def off(connection: Connection) -> dict[str, Row]:
+    """What is switched off, by key, with when, by whom and why."""
+    found = select(*SwitchRow.__table__.columns)
+    return {row["key"]: dict(row) for row in connection.execute(found).mappings()}
+
+
+def stopped(connection: Connection) -> Collection[str]:
+    """The stages that claim nothing now."""
+    keys = set(connection.execute(select(SwitchRow.key)).scalars())
+    return pipeline.STAGES if DRAIN in keys else keys
+
+
+def in_hand(connection: Connection, now: dt.datetime) -> dict[str, int]:
+    """How much workers hold at this instant, by stage: sources, lanes, pages, articles under a lease that has not run out."""
+    held = dict.fromkeys(pipeline.STAGES, 0)
+    for kind, n in _leases(connection, LaneRow, LaneRow.kind, now):
+        held[_LANES[kind]] += n
+    for table, stage in _TABLES:
+        held[stage] += sum(n for _, n in _leases(connection, table, table.lease_owner, now))
+    return held
+
+
+def _leases(connection: Connection, table: type, by: object, now: dt.datetime) -> list[tuple[str, int]]:
+    """How many rows living processes hold, by a column."""
+    found = (
+        select(by, table.lease_owner, func.count())  # type: ignore[call-overload, attr-defined]  # a column of `Leased`
+        .where(table.lease_owner.is_not(None), table.lease_until > now)  # type: ignore[attr-defined]
+        .group_by(by, table.lease_owner)  # type: ignore[attr-defined]
+    )
+    return [(key, n) for key, owner, n in connection.execute(found) if claims.is_alive(owner)]
