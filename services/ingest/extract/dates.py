@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+from functools import lru_cache
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -27,28 +28,40 @@ _LETTERS = re.compile(r"[^\W\d_]{4}")
 _HOUR = re.compile(r"\b(\d{1,2})\s*([ap])\.?m\b", re.I)
 _NUMERIC = re.compile(r"(?<![\d.])(\d{1,4})([./-])\s?(\d{1,2})\2\s?(\d{2,4})(?!\d)")
 _CJK = re.compile(r"((?:19|20)\d\d)\s?[年년]\s?(\d\d?)\s?[月월]\s?(\d\d?)\s?[日일]")
+_MONTH_WORD = r"([^\W\d_][^\s\d.,/|]{1,13})"
 _WORDS = re.compile(
-    r"(?<![\w.])(\d{1,2})?(?:st|nd|rd|th|er|º|ª|\.)?,?\s*(?:de |of |d')?\s*([^\W\d_]{3,12})\.?,?\s*"
-    r"(?:(\d{1,2})(?:st|nd|rd|th)?(?!\d|:),?)?\s*(?:de |del |of )?\s*((?:19|20)\d\d)(?!\d)"
+    r"(?<![\w.])(\d{1,2})?(?:st|nd|rd|th|er|º|ª|\.)?,?\s*(?:de |of |d'|tháng )?\s*" + _MONTH_WORD + r"\.?,?\s*"
+    r"(?:(\d{1,2})(?:st|nd|rd|th)?(?!\d|:),?)?\s*(?:de |del |of )?\s*((?:19|20|25)\d\d)(?!\d)"
 )
+_YEAR_FIRST = re.compile(
+    r"(?<!\d)((?:19|20)\d\d)(?:\.?\s?gada|\s?m\.|\.)?,?\s*(?:(\d{1,2})\.\s*)?"
+    + _MONTH_WORD
+    + r"\.?(?:\s+(\d{1,2})(?![\d:]))?"
+)
+_NUMBERED = re.compile(r"(?<!\d)(\d{1,2})\s+tháng\s+(\d{1,2})(?:,|\s+năm)?,?\s+((?:19|20)\d\d)")
+_BUDDHIST = 543
+"""Thailand counts years from the death of the Buddha."""
+_DIGITS = str.maketrans("٠١٢٣٤٥٦٧٨٩۰۱۲۳۴۵۶۷۸۹०१२३४५६७८९๐๑๒๓๔๕๖๗๘๙", "0123456789" * 4)
+_LATER = re.compile(r"(?:오후|下午|午後|晚上)\s*\Z|\A\s*(?:م|مساء|مساءً|μ\.?\s?μ\.?)(?!\w)")
+"""Beside a clock: after noon."""
 _ZONES = {"z": 0, "utc": 0, "gmt": 0, "cest": 120, "mesz": 120, "cet": 60, "mez": 60, "eest": 180, "eet": 120, "msk": 180,
           "est": -300, "edt": -240, "cst": -360, "cdt": -300, "mst": -420, "mdt": -360, "pst": -480, "pdt": -420, "bst": 60,
           "ist": 330, "jst": 540, "kst": 540, "wib": 420, "aest": 600, "aedt": 660}  # fmt: skip
 _REGIONS = {"et": "America/New_York", "pt": "America/Los_Angeles"}
 # Month names by their first letters: enough to tell them apart, locale-free.
 _MONTHS = [
-    "jan|ene|gen|янв|січ|сту|tam|led|ocak|ιαν|sau|sty|tammi",
-    "feb|fév|fev|фев|лют|únor|subat|şubat|φεβ|vas|lut|helmi",
-    "mar|mär|maa|mrt|мар|бер|сак|břez|mart|μαρ|kov|mars",
-    "apr|avr|abr|апр|кві|кра|dub|nisan|απρ|bal|kwi|huhti",
-    "may|mai|mag|maj|mei|май|мая|тра|květ|kvet|mayıs|μαΐ|μαι|geg|touko",
-    "jun|juin|giu|июн|чер|чэр|červn|haz|ιουν|ιούν|bir|cze|kesä",
-    "jul|juil|lug|июл|лип|ліп|červen|tem|ιουλ|ιούλ|lie|lip|heinä",
-    "aug|aoû|aou|ago|авг|сер|жні|srp|ağu|agu|αυγ|αύγ|rugp|sie|elo",
-    "sep|set|сен|вер|září|zari|eyl|σεπ|rugs|wrz|syys",
-    "oct|okt|out|ott|окт|жов|кас|říj|rij|eki|οκτ|spa|paź|paz|loka",
-    "nov|ноя|лис|ліс|list|kas|νοε|νοέ|lap|marras",
-    "dec|déc|dez|dic|des|дек|гру|сне|pros|ara|δεκ|gru|joulu",
+    "jan|ene|gen|ian|jaan|янв|яну|січ|сту|tam|led|ocak|ιαν|sau|sty|tammi|siječ|يناير|كانون الثاني|जन|ม.ค|มกรา|ינו",
+    "feb|fév|fev|febr|veeb|фев|лют|únor|subat|şubat|φεβ|vas|lut|helmi|velj|فبراير|شباط|फ़र|फर|ก.พ|กุมภา|פבר",
+    "mar|mär|maa|mrt|мар|бер|сак|břez|brez|mart|μαρ|kov|mars|márc|ožu|مارس|آذار|मार्च|มี.ค|มีนา|מרץ",
+    "apr|avr|abr|ápr|апр|кві|кра|dub|nisan|απρ|bal|kwi|huhti|tra|أبريل|ابريل|إبريل|نيسان|अप्रै|เม.ย|เมษา|אפר",
+    "may|mai|mag|maj|mei|máj|май|мая|маі|тра|květ|kvet|mayıs|μαΐ|μαι|μάι|geg|touko|svib|مايو|أيار|ماي|मई|พ.ค|พฤษภา|מאי",
+    "jun|juin|giu|iun|jún|juuni|июн|юни|чер|чэр|červn|haz|ιουν|ιούν|bir|cze|kesä|lipnj|يونيو|حزيران|जून|มิ.ย|มิถุนา|יונ",
+    "jul|juil|lug|iul|júl|juuli|июл|юли|лип|ліп|červen|tem|ιουλ|ιούλ|lie|lip|heinä|يوليو|تموز|जुला|ก.ค|กรกฎา|יול",
+    "aug|aoû|aou|ago|avg|авг|сер|жні|srp|ağu|agu|αυγ|αύγ|rugp|sie|elo|kolo|أغسطس|اغسطس|अगस्त|ส.ค|สิงหา|אוג",
+    "sep|set|szept|сен|сеп|вер|září|zari|eyl|σεπ|rugs|wrz|syys|ruj|سبتمبر|أيلول|सित|ก.ย|กันยา|ספט",
+    "oct|okt|out|ott|окт|жов|кас|říj|rij|eki|οκτ|spa|paź|paz|loka|أكتوبر|اكتوبر|تشرين الأول|अक्टू|अक्तू|ต.ค|ตุลา|אוק",
+    "nov|noi|ноя|ное|лис|ліс|list|kas|νοε|νοέ|lap|marras|stud|نوفمبر|تشرين الثاني|नव|พ.ย|พฤศจิ|נוב",
+    "dec|déc|dez|dic|des|dets|дек|гру|сне|pros|ara|δεκ|gru|joulu|ديسمبر|كانون الأول|दिस|ธ.ค|ธันวา|דצמ",
 ]
 _STARTS = sorted(
     ((start, n + 1) for n, row in enumerate(_MONTHS) for start in row.split("|")), key=lambda p: -len(p[0])
@@ -63,18 +76,21 @@ class Printed(NamedTuple):
     precision: Precision
 
 
-def read(text: str) -> Printed | None:
-    """The first date in a short text, None when there is none."""
+def read(text: str, *, month_first: bool = False) -> Printed | None:
+    """The first date in a short text, None when there is none. `month_first`: 5/3/2024 is the third of May."""
     text = text.strip()[:200]
+    if not text.isascii():
+        text = text.translate(_DIGITS)
     if match := _ISO.search(text):
         return _iso(match)
-    day = _cjk(text) or _worded(text) or _numeric(text)
+    day = _cjk(text) or _worded(text) or _numeric(text, month_first)
     if day is None:
         return None
     date, start, end = day
     clock = _CLOCK.search(text[end:]) or _CLOCK.search(text[:start])
     if clock and int(clock[1]) < 24 and int(clock[2]) < 60:
-        return _clocked(date, clock)
+        late = _LATER.search(clock.string[: clock.start()]) or _LATER.search(clock.string[clock.end() :])
+        return _clocked(date, clock, "p" if late else None)
     if hour := _HOUR.search(text[end:]):
         moment = dt.datetime(date.year, date.month, date.day, _hour(int(hour[1]), hour[2]))  # noqa: DTZ001
         return Printed(moment, None, "hour")
@@ -106,8 +122,9 @@ def _iso(match: re.Match[str]) -> Printed | None:
     return Printed(when, _offset(zone) if zone else None, precision)
 
 
-def _clocked(date: dt.date, clock: re.Match[str]) -> Printed | None:
+def _clocked(date: dt.date, clock: re.Match[str], late: str | None) -> Printed | None:
     hour, minute, second, half, name, offset = clock.groups()
+    half = half or late
     try:
         when = dt.datetime(date.year, date.month, date.day, _hour(int(hour), half), int(minute), int(second or 0))  # noqa: DTZ001
     except ValueError:
@@ -158,19 +175,30 @@ def _worded(text: str) -> tuple[dt.date, int, int] | None:
     for match in _WORDS.finditer(text):
         month = _month(match[2])
         day = match[1] or match[3]
-        if month and day and (date := _day(int(match[4]), month, int(day))):
+        if month and day and (date := _day(_common(int(match[4])), month, int(day))):
             return date, match.start(), match.end()
-    return None
+    for match in _YEAR_FIRST.finditer(text):
+        month, day = _month(match[3]), match[2] or match[4]
+        if month and day and (date := _day(int(match[1]), month, int(day))):
+            return date, match.start(), match.end()
+    numbered = _NUMBERED.search(text)
+    date = _day(int(numbered[3]), int(numbered[2]), int(numbered[1])) if numbered else None
+    return (date, numbered.start(), numbered.end()) if numbered and date else None
 
 
+def _common(year: int) -> int:
+    return year - _BUDDHIST if year >= 2400 else year
+
+
+@lru_cache(maxsize=2048)
 def _month(word: str) -> int | None:
     low = word.lower()
     return next((number for start, number in _STARTS if low.startswith(start)), None)
 
 
-def _numeric(text: str) -> tuple[dt.date, int, int] | None:
-    """Numbers alone: year first when it has four digits, else day first as all of Europe writes; slashes with an
-    impossible month are read the American way."""
+def _numeric(text: str, month_first: bool = False) -> tuple[dt.date, int, int] | None:
+    """Numbers alone: year first when it has four digits, else day first as most of the world writes; slashes are read the
+    American way where the page is American, or where the month would be impossible."""
     for match in _NUMERIC.finditer(text):
         first, second, third = int(match[1]), int(match[3]), int(match[4])
         if len(match[1]) == 4:
@@ -178,7 +206,9 @@ def _numeric(text: str) -> tuple[dt.date, int, int] | None:
         elif len(match[4]) == 3:
             continue
         else:
-            date = _day(third, second, first) or (_day(third, first, second) if match[2] == "/" else None)
+            day_month = [(second, first), (first, second)] if match[2] == "/" else [(second, first)]
+            tried = reversed(day_month) if month_first else day_month
+            date = next((day for month, number in tried if (day := _day(third, month, number))), None)
         if date and 1990 <= date.year < 2100:
             return date, match.start(), match.end()
     return None
@@ -205,9 +235,9 @@ def tz(name: str) -> dt.tzinfo:
     return ZoneInfo(name)
 
 
-def parse(raw: str, zone: str | None = None) -> Moment | None:
+def parse(raw: str, zone: str | None = None, *, month_first: bool = False) -> Moment | None:
     """A printed date as a moment, None when it is none or lies outside the years a calendar can hold."""
-    printed = read(raw)
+    printed = read(raw, month_first=month_first)
     if printed is None:
         return None
     try:
