@@ -13,6 +13,7 @@ from pathlib import Path
 from sqlalchemy import Connection
 from sqlalchemy.engine import make_url
 
+from services.console import reading
 from services.console.actions import ACTIONS, Done, perform
 from shared import clock, http, migrations, settings
 from shared.errors import OperatorError
@@ -84,16 +85,7 @@ class Opening:
 
     def door(self, allow_hosts: Sequence[str] = ()) -> http.Door:
         """The guarded door out, as the workers have it; `allow_hosts` are let through besides those of the settings."""
-        fetch = self.settings.fetch
-        agent = f"Briefwire/0.1 (+{fetch.contact})" if fetch.contact else "Briefwire/0.1"
-        return http.Door(
-            http.Policy(
-                allow_hosts=frozenset((*fetch.allow_hosts, *allow_hosts)),
-                user_agent=agent,
-                deadline_s=fetch.deadline_s,
-                max_decoded=int(fetch.max_mb * 1024 * 1024),
-            )
-        )
+        return reading.door_of(self.settings, allow_hosts)
 
     def settings_file(self) -> Path | None:
         """The settings file in use, None where there is none."""

@@ -12,12 +12,14 @@ from pathlib import Path
 import msgspec
 
 from services.console import trouble
-from services.enrich import language
-from services.ingest import discover, fetch, normalise, polling, profiles
-from services.ingest.extract import PageInput, draft, draft_text
+from services.console.tried import Tried, read, with_language
+from services.ingest import discover, fetch, polling, profiles
 from shared.errors import OperatorError, Rejected, Retryable
-from shared.http import Door
-from shared.records import Article, Draft, Entry, Feed, Verdict, body_text
+from shared.http import Door, Policy
+from shared.records import Feed
+from shared.settings import Settings
+
+__all__ = ["KINDS", "Chosen", "Tried", "door_of", "listing", "offer", "page", "profile", "read", "with_language"]
 
 KINDS = ("auto", "feed", "listing", "sitemap")
 _MANY = 3  # offers shown that were not chosen
@@ -34,12 +36,14 @@ class Chosen(msgspec.Struct, frozen=True):
     others: tuple[discover.Offer, ...] = ()
 
 
-class Tried(msgspec.Struct, frozen=True):
-    """A page as it would become a record. `article` is None where the page is no article: `draft.verdict` says why."""
-
-    draft: Draft
-    article: Article | None
-    reason: str | None = None
+def door_of(given: Settings, allow_hosts: Sequence[str] = ()) -> Door:
+    """The guarded door out, as the workers have it; `allow_hosts` are let through besides those of the settings."""
+    most = int(given.fetch.max_mb * 1024 * 1024)
+    agent = f"Briefwire/0.1 (+{given.fetch.contact})" if given.fetch.contact else "Briefwire/0.1"
+    return Door(Policy(
+        allow_hosts=frozenset((*given.fetch.allow_hosts, *allow_hosts)), user_agent=agent,
+        deadline_s=given.fetch.deadline_s, max_raw=most, max_decoded=most,
+    ))  # fmt: skip
 
 
 def page(door: Door, url: str) -> fetch.Page:
@@ -74,54 +78,6 @@ def profile(folders: Sequence[str], name: str | None, url: str, today: dt.date) 
     if found is None:
         raise OperatorError(f"There is no profile named {name}.", f"Known are: {', '.join(known.names())}.")
     return found
-
-
-# What a page would become
-
-
-def read(got: fetch.Page, using: profiles.Profile | None, zone: str, languages: tuple[str, ...], source: str) -> Tried:
-    """A fetched page as the wire would read it."""
-    try:
-        found = _draft(got, using, zone)
-        if found.verdict.kind != "article":
-            return Tried(found, None, _why_not(got, found.verdict.reason))
-        finding = normalise.Finding(
-            source, Entry(got.requested_url, got.requested_url), got.requested_url, got.final_url
-        )
-        return Tried(found, with_language(normalise.article(found, finding), languages))
-    except Rejected as error:
-        nothing = Draft(headline=None, verdict=Verdict("not-an-article", error.reason))
-        return Tried(nothing, None, _why_not(got, error.reason, error.detail))
-
-
-def _draft(got: fetch.Page, using: profiles.Profile | None, zone: str) -> Draft:
-    if (got.content_type or "").partition(";")[0].strip() == "text/plain":
-        return draft_text(got.body.decode("utf-8", "replace"), got.fetched_at, zone)
-    return draft(PageInput(got.body, got.final_url, got.content_type, got.fetched_at), using)
-
-
-_VERDICTS = {
-    "listing-page": "it lists articles",
-    "link-page": "it is made of links",
-    "no-text": "no text of an article was found on it",
-    "soft-404": "it says that nothing is there",
-    "challenge-page": "a bot wall stands before it",
-}
-
-
-def _why_not(got: fetch.Page, code: str | None, detail: str = "") -> str:
-    """In words why a page is no article, with the reason code; a feed is told apart, as that is easily mixed up."""
-    what = discover.discover(got.body, got.final_url, got.headers).page
-    if what in ("feed", "sitemap"):
-        return f"it is a {what}, which `briefwire source add` takes ({code})"
-    return f"{_VERDICTS.get(code or '') or detail.rstrip('.') or 'it does not look like one'} ({code})"
-
-
-def with_language(article: Article, allowed: tuple[str, ...]) -> Article:
-    """The article with its language as enrichment fills it in."""
-    text = f"{article.headline}\n\n{article.lead or ''}\n\n{body_text(article.blocks)}"
-    found = language.detect(text, allowed, article.language)
-    return msgspec.structs.replace(article, language=found.code, language_evidence=found.evidence)
 
 
 # What a site offers
@@ -160,6 +116,15 @@ def _as_said(got: fetch.Page, kind: str, using: profiles.Profile | None) -> Chos
         raise _not_that(got, kind, error) from None
     reason = f"You said that it is a {kind}, and it lists {len(feed.entries)} entries."
     return Chosen(kind, got.final_url if got.permanent else got.requested_url, reason, len(feed.entries), feed.title)
+
+
+def listing(door: Door, url: str, kind: str, using: profiles.Profile | None) -> Feed:
+    """What a source lists now. OperatorError where it cannot be fetched, or is not what it was added as."""
+    got = page(door, url)
+    try:
+        return polling.parse(kind, got.body, got.final_url, got.content_type, using)
+    except Rejected as error:
+        raise _not_that(got, kind, error) from None
 
 
 def _not_that(got: fetch.Page, kind: str, error: Rejected) -> OperatorError:

@@ -6,6 +6,7 @@ live     figures as texts and curves, and the stream of server-sent events
 pages    Wire, Sources, Partners, Quarantine, Sections, Ledger, Audit
 reading  Articles, and one article with its way through the wire
 fetched  the page that an article was read from, for a frame beside its record
+trying   a test of a source: what it lists now, and the record that a page of it would give
 doing    an action: what it will mean, then doing it
 access   sign-in, accounts, API tokens
 signals  /health, /ready, /metrics, and the figures as JSON
@@ -13,16 +14,17 @@ signals  /health, /ready, /metrics, and the figures as JSON
 
 from __future__ import annotations
 
+import itertools
+
 from starlette.routing import BaseRoute, Mount
 from starlette.staticfiles import StaticFiles
 
-from services.console.web import access, doing, fetched, live, pages, reading, signals
+from services.console.web import access, doing, fetched, live, pages, reading, signals, trying
 from services.console.web.desk import STATIC, Desk
 
 
 def routes(desk: Desk) -> list[BaseRoute]:
     """Every route of the desk."""
-    return [
-        *pages.routes(desk), *reading.routes(desk), *fetched.routes(desk), *doing.routes(desk), *access.routes(desk), *live.routes(desk),
-        *signals.routes(desk), Mount("/static", StaticFiles(directory=STATIC), name="static"),
-    ]  # fmt: skip
+    parts = (pages, reading, fetched, trying, doing, access, live, signals)
+    static = Mount("/static", StaticFiles(directory=STATIC), name="static")
+    return [*itertools.chain.from_iterable(part.routes(desk) for part in parts), static]

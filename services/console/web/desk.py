@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import functools
 import hashlib
 import os
 from collections.abc import Callable, Iterator
@@ -11,11 +12,11 @@ from pathlib import Path
 
 import jinja2
 
-from services.console import numbers
+from services.console import numbers, reading
 from services.console.accounts import Limiter
 from services.console.actions import ACTIONS, Done
 from services.console.web import show
-from shared import clock, queue
+from shared import clock, http, queue
 from shared.sandbox import Sandbox
 from shared.settings import Settings
 from shared.store.engine import Store
@@ -33,6 +34,7 @@ class Desk:
         self.limiter = Limiter()
         self.framer = Sandbox("services.console.fetched:frame", cpu_s=4.0, memory_mb=1024, wall_s=10.0)
         self.templates = _templates()
+        self.reader = Sandbox("services.console.tried:read", cpu_s=8.0, memory_mb=2048, wall_s=20.0)
         self._said: dict[str, Done] = {}
 
     @contextlib.contextmanager
@@ -51,6 +53,11 @@ class Desk:
         if latest is None or (self.now() - latest.at).total_seconds() > max_age_s:
             return self.sampler.sample()
         return latest
+
+    @functools.cached_property
+    def door(self) -> http.Door:
+        """The guarded door out, for tests of sources."""
+        return reading.door_of(self.settings)
 
     def say(self, csrf: str, done: Done) -> None:
         """Keeps a message for the next page of this session."""
