@@ -471,12 +471,16 @@ def open_lane(connection: Connection, key: str) -> None:
 
 
 def hold_back(connection: Connection, article_id: str) -> int:
-    """What waits to be sent of the article is held, whatever was tried before; its positions are given up. Returns how many
-    deliveries."""
+    """What waits to be sent of the article is held, whatever was tried before; positions that nobody saw are given up.
+
+    A call that is under way goes on: its 2xx counts (`partners.record`), its failure is not repeated before the release.
+    Returns how many deliveries.
+    """
     waits = and_(
         DeliveryRow.article_id == article_id, DeliveryRow.state == "due", DeliveryRow.kind != "article.withdrawn"
     )
-    held = update(DeliveryRow).where(waits).values(state="held", position=None, due_at=None)
+    seen = case((DeliveryRow.begun > 0, DeliveryRow.position), else_=None)
+    held = update(DeliveryRow).where(waits).values(state="held", position=seen, due_at=None)
     return int(connection.execute(held).rowcount)
 
 

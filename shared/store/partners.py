@@ -396,18 +396,19 @@ def record(connection: Connection, endpoint_id: int, tried: Sequence[Tried]) -> 
         row = _attempt_row(endpoint_id, one, one.delivery["id"] not in waiting)
         chain = row["chain"] = chained(chain, row)
         rows.append(row)
-    moved = [_moved(one, waiting[one.delivery["id"]]) for one in tried if one.delivery["id"] in waiting]
+    moved = [_moved(one, *waiting[one.delivery["id"]]) for one in tried if one.delivery["id"] in waiting]
     update_many(connection, DeliveryRow, moved, key=["id"])
     connection.execute(insert(AttemptRow.__table__), rows)  # type: ignore[arg-type]  # a Table, typed as any FromClause
     connection.execute(update(EndpointRow).where(EndpointRow.id == endpoint_id).values(chain=chain))
 
 
-def _waiting(connection: Connection, ids: Collection[int]) -> dict[int, int]:
-    """Those deliveries that are still due, locked, with the attempts they have behind them."""
-    found = select(DeliveryRow.id, DeliveryRow.attempts).where(
-        DeliveryRow.id.in_(list(ids)), DeliveryRow.state == "due"
+def _waiting(connection: Connection, ids: Collection[int]) -> dict[int, tuple[int, str]]:
+    """Those deliveries that still wait, locked, with the attempts they have behind them, and whether they are due or held."""
+    found = select(DeliveryRow.id, DeliveryRow.attempts, DeliveryRow.state).where(
+        DeliveryRow.id.in_(list(ids)), DeliveryRow.state.in_(["due", "held"])
     )
-    return dict(connection.execute(found.order_by(DeliveryRow.id).with_for_update()).all())
+    rows = connection.execute(found.order_by(DeliveryRow.id).with_for_update()).all()
+    return {row.id: (row.attempts, row.state) for row in rows}
 
 
 def _attempt_row(endpoint_id: int, one: Tried, late: bool) -> Row:
@@ -421,9 +422,9 @@ def _attempt_row(endpoint_id: int, one: Tried, late: bool) -> Row:
 _NEXT_STATE = {"delivered": "delivered", "retry": "due", "disabled": "due", "dead": "quarantined"}
 
 
-def _moved(one: Tried, attempts: int) -> Row:
-    """The delivery after that attempt."""
-    state = _NEXT_STATE[one.outcome]
+def _moved(one: Tried, attempts: int, was: str) -> Row:
+    """The delivery after that attempt; one that was held meanwhile stays held unless the partner has it."""
+    state = _NEXT_STATE[one.outcome] if was == "due" or one.outcome == "delivered" else was
     return {"id": one.delivery["id"], "state": state, "attempts": attempts + 1, "reason": one.reason,
             "due_at": one.due_at or one.at if state == "due" else None,
             "delivered_at": one.at if state == "delivered" else None, "omitted": " ".join(one.omitted) or None}  # fmt: skip
