@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator
 import uvicorn
 from starlette.applications import Starlette
 
-from services.console import accounts, actions
+from services.console import accounts
 from services.console import web as console
 from services.console.web import guard
 from services.console.web.desk import Desk
@@ -23,7 +23,6 @@ from services.console.web.live import Ticker
 from services.ingest import web as ingest
 from services.publish import web as publish
 from shared import api, clock, lifeline, queue
-from shared.store import desk as rows
 
 log = logging.getLogger("briefwire.web")
 
@@ -35,7 +34,7 @@ def application(desk: Desk) -> Starlette:
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        app.state.ticker = Ticker(desk, lambda: lift_embargoes(desk))
+        app.state.ticker = Ticker(desk)
         tasks = [asyncio.create_task(app.state.ticker.run()), asyncio.create_task(app.state.ticker.run_slow())]
         yield
         for task in tasks:
@@ -43,15 +42,6 @@ def application(desk: Desk) -> Starlette:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     return Starlette(routes=routes, lifespan=lifespan, exception_handlers={404: guard.lost(desk)})
-
-
-def lift_embargoes(desk: Desk) -> None:
-    """Releases what an embargo no longer holds; writes only where there is something."""
-    with desk.store.read() as connection:
-        ended = rows.ended_embargoes(connection, desk.now())
-    if ended:
-        with desk.begin() as work:
-            actions.lift_embargoes(work)
 
 
 def listen(host: str, port: int) -> socket.socket:

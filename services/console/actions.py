@@ -4,7 +4,7 @@
 
 The web pages and the command line use the same table, so the same words mean the same. Targets are ids: a source's, an
 entry's, an endpoint's, a delivery's, an article's, a host ("news.example"), or a group of the quarantine
-("entry:SOURCE:REASON", "delivery:ENDPOINT:REASON").
+("entry:SOURCE:REASON", "delivery:ENDPOINT:REASON"), a stage ("deliver"), a kind of worker ("fetch"), or the whole "wire".
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from sqlalchemy import Connection
 
 from services.console.accounts import Role
 from services.publish import sign
-from shared import records, vault
+from shared import pipeline, records, vault
 from shared.errors import OperatorError
 from shared.models import Row
-from shared.store import articles, desk, events, installation, intake, lanes, partners
+from shared.store import articles, desk, events, installation, intake, lanes, partners, switches, workers
 
 if TYPE_CHECKING:
     from shared.queue import Work
 
-Kind = Literal["source", "host", "partner", "article", "delivery", "entry", "group"]
+Kind = Literal["source", "host", "partner", "article", "delivery", "entry", "group", "stage", "worker", "wire"]
 
 AT_ONCE = 1000
 """How many of a group one action moves; the rest stays and can be moved by doing it again."""
@@ -58,6 +58,7 @@ class Order(NamedTuple):
     reason: str
     folder: Path
     randomness: bytes
+    who: str = ""
 
 
 class Done(msgspec.Struct, frozen=True):
@@ -105,7 +106,7 @@ def perform(action: Action, work: Work, who: str, target: str, *, reason: str = 
     if action.needs_reason and not reason.strip():
         raise OperatorError("A reason is needed: it stands in the audit.", "Write why, in a few words.")
     subject = subject_of(work.connection, action.kind, target)
-    done = action.run(Order(work, subject, fields or {}, reason.strip()[:500], folder, randomness))
+    done = action.run(Order(work, subject, fields or {}, reason.strip()[:500], folder, randomness, who))
     installation.audit(work.connection, who, action.name, subject.name, reason.strip()[:500], work.now)
     return done
 
@@ -152,6 +153,49 @@ def resume_host(order: Order) -> Done:
     desk.open_lane(order.work.connection, order.subject.row["key"])
     order.work.ring("host.due", [order.subject.row["key"]])
     return _done(f"{order.subject.name} is fetched from again.")
+
+
+# Stages, workers, the whole wire
+
+
+def pause_stage(order: Order) -> Done:
+    row = order.subject.row
+    if not switches.turn_off(order.work.connection, row["name"], order.who, order.reason, order.work.now):
+        raise OperatorError(f"{order.subject.name} is paused already.", "Resume it to have it work again.")
+    return _done(f"{order.subject.name} is paused: workers finish what they hold and take nothing more of it.")
+
+
+def resume_stage(order: Order) -> Done:
+    if not switches.turn_on(order.work.connection, order.subject.row["name"]):
+        raise OperatorError(f"{order.subject.name} is not paused.", "Nothing is left to do.")
+    return _done(f"{order.subject.name} works again; what waited goes on within a second.")
+
+
+def drain_wire(order: Order) -> Done:
+    switches.turn_off(order.work.connection, switches.DRAIN, order.who, order.reason, order.work.now)
+    n = sum(switches.in_hand(order.work.connection, order.work.now).values())
+    return Done(f"No worker takes anything new; {n} pieces are still in hand. When that is 0, a deploy is safe.")
+
+
+def resume_wire(order: Order) -> Done:
+    if not switches.turn_on(order.work.connection, switches.DRAIN):
+        raise OperatorError("The wire is not drained.", "`briefwire queues` shows whether a single stage is paused.")
+    return Done("The workers take up work again; what waited goes on within a second.")
+
+
+POOLS = {"threads": ("threads", 256), "prefork": ("processes", 64)}
+"""Pool -> what it is made of, and how many of them one worker may have."""
+
+
+def set_workers(order: Order) -> Done:
+    n, name = _number(order, "at_once"), order.subject.name
+    words, most = POOLS[order.subject.row["pool"]]
+    if n > most:
+        raise OperatorError(f"A worker may have at most {most} {words}.", "Choose fewer, or run more workers.")
+    workers.set_size(order.work.connection, order.subject.row["name"], n, order.who, order.work.now)
+    if n == 0:
+        return _done(f"{name} goes back to what the settings say, within some seconds.")
+    return _done(f"{name} has {n} {words} within some seconds, and after each start.")
 
 
 # Partners
@@ -254,16 +298,6 @@ def embargo_article(order: Order) -> Done:
     articles.set_article(work.connection, row["id"], embargo_until=until)
     n = desk.hold_back(work.connection, row["id"])
     return Done(f"The article goes out at {until:%Y-%m-%d %H:%M} UTC; {n} deliveries wait for it.")
-
-
-def lift_embargoes(work: Work) -> int:
-    """Releases every article whose embargo has ended and that is not held besides. Returns how many."""
-    ended = desk.ended_embargoes(work.connection, work.now)
-    for row in ended:
-        articles.set_article(work.connection, row["id"], embargo_until=None)
-        if not row["held"]:
-            work.ring("endpoint.due", desk.let_go(work.connection, row["id"], work.now))
-    return len(ended)
 
 
 def recategorise_article(order: Order) -> Done:
@@ -453,13 +487,26 @@ def _group(connection: Connection, target: str) -> Subject | None:
     )
 
 
+def _stage(_: Connection, target: str) -> Subject | None:
+    return Subject(f"stage {target}", {"name": target}) if target in pipeline.STAGES else None
+
+
+def _worker(_: Connection, target: str) -> Subject | None:
+    found = next((worker for worker in pipeline.WORKERS if worker.name == target), None)
+    return Subject(f"each {target} worker", {"name": target, "pool": found.pool}) if found else None
+
+
+def _wire(_: Connection, target: str) -> Subject | None:
+    return Subject("the wire", {}) if target == "wire" else None
+
+
 def _is_id(target: str) -> bool:
     return target.isascii() and target.isdigit() and len(target) < 19
 
 
 _FINDERS: dict[Kind, Callable[[Connection, str], Subject | None]] = {
     "source": _source, "host": _host, "partner": _partner, "article": _article, "delivery": _delivery, "entry": _entry,
-    "group": _group,
+    "group": _group, "stage": _stage, "worker": _worker, "wire": _wire,
 }  # fmt: skip
 
 ACTIONS: dict[str, Action] = {action.name: action for action in (
@@ -469,6 +516,19 @@ ACTIONS: dict[str, Action] = {action.name: action for action in (
     Action("poll-source", "Poll now", "source", "{name} is polled at once; its rhythm stays as it is.", poll_source),
     Action("pause-host", "Pause", "host", "No page is fetched from {name} until somebody resumes it. Its entries wait.", pause_host),
     Action("resume-host", "Resume", "host", "Pages are fetched from {name} again, politely, whatever it answered before.", resume_host),
+    Action("pause-stage", "Pause", "stage",
+           "Workers finish what they hold of {name} and take nothing more of it until somebody resumes it. What comes waits, nothing is "
+           "lost.", pause_stage),
+    Action("resume-stage", "Resume", "stage", "Workers take up {name} again at once; what waited goes on its way.", resume_stage),
+    Action("drain-wire", "Drain", "wire",
+           "No worker of {name} takes anything new; what they hold they finish. Then a deploy is safe. The next `briefwire up`, or "
+           "Resume, ends it.", drain_wire),
+    Action("resume-wire", "Resume", "wire", "The workers of {name} take up work again at once. Single stages that are paused stay so.",
+           resume_wire),
+    Action("set-workers", "Set size", "worker",
+           "So many threads (fetch, deliver) or processes (extract, enrich) {name} has within some seconds, and after each start. "
+           "Nothing under way is cut short.", set_workers, role="admin",
+           fields=(Field("at_once", "At once", "number", "0: as the settings say"),)),
     Action("pause-partner", "Pause", "partner", "Nothing is sent to {name} until somebody resumes it. Its backlog waits, in order.",
            pause_partner),
     Action("resume-partner", "Resume", "partner", "{name} is sent its backlog at once, in order; its breaker is closed.",

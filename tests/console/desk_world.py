@@ -48,7 +48,8 @@ class World(msgspec.Struct, frozen=True):
     def targets(self) -> dict[str, str]:
         """A target for every kind of action."""
         return {"source": str(self.source), "host": self.host, "partner": str(self.partner), "article": self.article,
-                "delivery": str(self.dead), "entry": str(self.bad_entry), "group": f"entry:{self.source}:{EVIL[:40]}"}  # fmt: skip
+                "delivery": str(self.dead), "entry": str(self.bad_entry), "group": f"entry:{self.source}:{EVIL[:40]}",
+                "stage": "deliver", "worker": "fetch", "wire": "wire"}  # fmt: skip
 
 
 def fill(store: Store, folder: Path, words: str = EVIL, url: str = EVIL_URL) -> World:

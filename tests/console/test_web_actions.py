@@ -9,10 +9,9 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
-from services import app
 from services.console import actions
 from services.console.actions import ACTIONS, Done
-from shared import clock, vault
+from shared import clock, feeder, vault
 from shared.errors import OperatorError
 from shared.models import ArticleRow, DeliveryRow, EntryRow, LaneRow
 from shared.store import articles, events, installation, intake, lanes, ledger, partners
@@ -57,8 +56,9 @@ def hand(store: Store, world: World, tmp_path: Path) -> Hand:
 def test_every_action_has_a_target_an_effect_and_a_line_in_the_audit(hand: Hand, world: World) -> None:
     fields = {"first": "1", "last": "9", "at_once": "2", "section": "Harbour", "into": world.other,
               "until": (clock.now() + dt.timedelta(days=1)).isoformat()}  # fmt: skip
+    order = ("resume-wire", "resume-stage")  # they need their opposite first
     last = ("retry-entry", "drop-entry", "retry-group", "drop-group", "drop-delivery", "retry-delivery")
-    for action in sorted(ACTIONS.values(), key=lambda a: a.name in last):
+    for action in sorted(ACTIONS.values(), key=lambda a: (a.name in last, a.name in order)):
         target = world.targets()[action.kind]
         with hand.store.read() as c:
             subject = actions.subject_of(c, action.kind, target) if action.name not in last else None
@@ -195,16 +195,18 @@ def test_what_is_being_sent_is_not_held_back(hand: Hand, world: World) -> None:
     assert hand.value(DeliveryRow.state, DeliveryRow.id == world.due) == "due"
 
 
-def test_an_embargo_lifts_by_itself(site: Site, store: Store, world: World) -> None:
+def test_an_embargo_lifts_by_itself(hand: Hand, store: Store, world: World) -> None:
     with store.write() as c:
         c.execute(update(DeliveryRow).where(DeliveryRow.id == world.due).values(begun=0))
-    hand = Hand(store, site.desk.settings.folder)
     hand.do("embargo-article", world.article, until=(clock.now() + dt.timedelta(hours=1)).isoformat())
-    app.lift_embargoes(site.desk)
+    with desk_world.work(store) as work:
+        assert feeder.lift_embargoes(work) == 0
     assert hand.value(DeliveryRow.state, DeliveryRow.id == world.due) == "held"
     with store.write() as c:
         articles.set_article(c, world.article, embargo_until=clock.now() - dt.timedelta(seconds=1))
-    app.lift_embargoes(site.desk)
+    with desk_world.work(store) as work:
+        assert feeder.lift_embargoes(work) == 1
+        assert work.rings() == {"endpoint.due": [lanes.endpoint_lane(world.partner)]}
     assert hand.value(DeliveryRow.state, DeliveryRow.id == world.due) == "due"
     assert hand.article(world.article)["embargo_until"] is None
 
@@ -214,7 +216,7 @@ def test_an_ended_embargo_does_not_release_what_is_held(hand: Hand, world: World
     with store.write() as c:
         articles.set_article(c, world.article, embargo_until=clock.now() - dt.timedelta(seconds=1))
     with desk_world.work(store) as work:
-        assert actions.lift_embargoes(work) == 1
+        assert feeder.lift_embargoes(work) == 1
     assert hand.article(world.article)["held"] is True
 
 
