@@ -10,6 +10,7 @@ from services.console import show
 from shared.records import (
     Annotations,
     Article,
+    Category,
     Draft,
     Embed,
     Heading,
@@ -57,8 +58,11 @@ def facts(article: Article, notes: Annotations | None) -> Iterable[tuple[str, st
             " · ".join(part for part in (image.url, image.caption, image.credit and f"credit: {image.credit}") if part),
         )
     for category in notes.categories if notes else ():
-        suggested = ", a suggestion" if category.suggestion else ""
-        yield "category", f"{category.label} ({category.scheme}, by {category.method}, {category.score:.2f}{suggested})"
+        yield "suggested" if category.suggestion else "category", _category(category)
+    for kind, title in _NAMES:
+        named = [f"{one.text} ({one.times})" for one in (notes.names if notes else ()) if one.kind == kind]
+        if named:
+            yield title, ", ".join(named)
     if notes and notes.story:
         yield "story", notes.story
 
@@ -84,6 +88,14 @@ def lines(article: Article) -> Iterable[str]:
                 yield f"[{block.provider or 'embedded'}: {block.url}]\n"
             case _:
                 yield f"{block_text(block)}\n"
+
+
+_NAMES = (("person", "people"), ("organisation", "bodies"), ("place", "places"), (None, "other names"))
+
+
+def _category(one: Category) -> str:
+    because = f", because of {', '.join(one.reasons)}" if one.reasons else ""
+    return f"{one.label} ({one.scheme}:{one.code}, by {one.method}, {one.score:.2f}{because})"
 
 
 def _related(one: Related) -> str:

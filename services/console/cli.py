@@ -16,7 +16,19 @@ from typing import Annotated
 import typer
 
 from services.console import show, trouble
-from services.console.commands import article, db, key, partner, quarantine, run, running, source, state
+from services.console.commands import (
+    article,
+    db,
+    key,
+    partner,
+    quarantine,
+    run,
+    running,
+    section,
+    source,
+    state,
+    taxonomy,
+)
 from services.console.opening import Opening
 from shared.errors import OperatorError
 
@@ -25,7 +37,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )  # fmt: skip
 
-for group in (source, partner, key, article, quarantine, db):
+for group in (source, partner, key, article, quarantine, db, taxonomy, section):
     app.add_typer(group.app)
 running.register(app)
 run.register(app)

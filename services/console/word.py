@@ -45,11 +45,11 @@ def file(work: Work, row: Row, scheme: str, code: str) -> str:
 
 def clear(work: Work, row: Row, scheme: str, code: str) -> str:
     """The article is not about this, whatever machine or publisher says; without a code, about nothing of the scheme."""
-    key = f"{scheme}:{code or ALL}"
-    gone = [key] if code else [f"{scheme}:"]
+    key, all_of_it = f"{scheme}:{code or ALL}", code in ("", ALL)
+    gone = [f"{scheme}:"] if all_of_it else [key]
     rulings.set_categories(work.connection, row["id"], gone, [Ruling("category", key, "cleared")], work.now)
     _renew(work, row)
-    return f"The article is no longer filed under {code or 'anything'} ({scheme}), and will not be again by itself."
+    return f"The article is no longer filed under {'anything' if all_of_it else code} ({scheme}), and will not be again by itself."
 
 
 def confirm(work: Work, row: Row, scheme: str, code: str) -> str:

@@ -145,6 +145,140 @@ def embargo(
     show.say(_do(context.obj, "embargo-article", wanted, reason, {"until": until}))
 
 
+Code = Annotated[
+    str, typer.Argument(metavar="CODE", help="scheme:code, as medtop:04000000; without a scheme, a section.")
+]
+Other = Annotated[
+    str, typer.Argument(metavar="OTHER", help="The other article's id, or the beginning of one, or its address.")
+]
+
+
+@app.command()
+def file(context: typer.Context, wanted: Wanted, code: Code, reason: Reason) -> None:
+    """File an article under a section or a taxonomy's code, whatever publisher and models say.
+
+    Stands through revisions and further runs, and is learnt from.
+
+    \b
+    briefwire article file art_1c2f Economy --reason "not politics"
+    briefwire article file art_1c2f medtop:04000000 --reason "about the budget"
+    """
+    show.say(_do(context.obj, "file-article", wanted, reason, {"code": code}))
+
+
+@app.command()
+def clear(context: typer.Context, wanted: Wanted, code: Code, reason: Reason) -> None:
+    """An article is not about this: clear a category for good.
+
+    `scheme:*` clears all of a scheme.
+
+    \b
+    briefwire article clear art_1c2f medtop:15000000 --reason "not sport"
+    """
+    show.say(_do(context.obj, "clear-category", wanted, reason, {"code": code}))
+
+
+@app.command()
+def confirm(context: typer.Context, wanted: Wanted, code: Code, reason: Reason) -> None:
+    """A suggested category holds; the next training learns it.
+
+    \b
+    briefwire article confirm art_1c2f medtop:04000000 --reason "read it"
+    """
+    show.say(_do(context.obj, "confirm-category", wanted, reason, {"code": code}))
+
+
+@app.command()
+def reject(context: typer.Context, wanted: Wanted, code: Code, reason: Reason) -> None:
+    """A suggested category does not hold.
+
+    \b
+    briefwire article reject art_1c2f medtop:15000000 --reason "not sport"
+    """
+    show.say(_do(context.obj, "reject-category", wanted, reason, {"code": code}))
+
+
+@app.command("take-back")
+def take_back(
+    context: typer.Context,
+    wanted: Wanted,
+    reason: Reason,
+    scheme: Annotated[str, typer.Option("--scheme", metavar="S", help="The taxonomy it is about.")] = "section",
+) -> None:
+    """Take back what people said of an article's categories: publisher and models decide again.
+
+    \b
+    briefwire article take-back art_1c2f --scheme medtop --reason "was right before"
+    """
+    show.say(_do(context.obj, "take-back-category", wanted, reason, {"scheme": scheme}))
+
+
+@app.command()
+def split(
+    context: typer.Context,
+    wanted: Wanted,
+    reason: Reason,
+    others: Annotated[
+        list[str] | None, typer.Option("--with", metavar="OTHER", help="An article that goes with it; may be repeated.")
+    ] = None,
+) -> None:
+    """Take an article, perhaps with others, out of its story into one of its own.
+
+    \b
+    briefwire article split art_1c2f --reason "another fire"
+    briefwire article split art_1c2f --with art_77a0 --reason "another fire"
+    """
+    ids = _ids(context.obj, others or [])
+    show.say(_do(context.obj, "split-story", wanted, reason, {"others": " ".join(ids)}))
+
+
+@app.command()
+def merge(context: typer.Context, wanted: Wanted, other: Other, reason: Reason) -> None:
+    """Put an article and all of its story into another article's story.
+
+    \b
+    briefwire article merge art_1c2f art_77a0 --reason "the same fire"
+    """
+    show.say(_do(context.obj, "merge-story", wanted, reason, {"into": _ids(context.obj, [other])[0]}))
+
+
+@app.command()
+def unlink(context: typer.Context, wanted: Wanted, other: Other, reason: Reason) -> None:
+    """Two articles have nothing to do with each other: drop the link for good.
+
+    \b
+    briefwire article unlink art_1c2f art_77a0 --reason "namesakes"
+    """
+    show.say(_do(context.obj, "drop-link", wanted, reason, {"other": _ids(context.obj, [other])[0]}))
+
+
+@app.command()
+def relink(context: typer.Context, wanted: Wanted, other: Other, reason: Reason) -> None:
+    """Take back that two articles are not linked: it is found out again.
+
+    \b
+    briefwire article relink art_1c2f art_77a0 --reason "they are, after all"
+    """
+    show.say(_do(context.obj, "allow-link", wanted, reason, {"other": _ids(context.obj, [other])[0]}))
+
+
+@app.command()
+def enrich(context: typer.Context, wanted: Wanted, reason: Reason = "") -> None:
+    """Look at an article anew, by today's models, taxonomies and neighbours.
+
+    What people said of it stands.
+
+    \b
+    briefwire article enrich art_1c2f
+    """
+    show.say(_do(context.obj, "enrich-article", wanted, reason))
+
+
+def _ids(opening: Opening, wanted: list[str]) -> list[str]:
+    with opening.read() as connection:
+        return [ways.find(connection, one) for one in wanted]
+
+
 def _do(opening: Opening, action: str, wanted: str, reason: str, fields: dict[str, str] | None = None) -> str:
     with opening.read() as connection:
         article_id = ways.find(connection, wanted)
