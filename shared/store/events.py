@@ -10,7 +10,7 @@ import datetime as dt
 from collections.abc import Iterable, Sequence
 
 import msgspec
-from sqlalchemy import Connection, func, insert, select, tuple_, update
+from sqlalchemy import Connection, func, insert, select, update
 
 from shared.models import EventHeadRow, EventPastRow, EventRow
 from shared.records import decoder
@@ -52,8 +52,9 @@ def append(connection: Connection, events: Sequence[NewEvent], now: dt.datetime)
         return []
     n = connection.execute(select(EventHeadRow.n).with_for_update()).scalar_one()
     keys = [(e.article_id, e.revision, e.kind, e.occurrence) for e in events]
-    columns = (EventRow.article_id, EventRow.revision, EventRow.kind, EventRow.occurrence)
-    there = {tuple(row) for row in connection.execute(select(*columns).where(tuple_(*columns).in_(keys)))}
+    # Asked by article, not by the whole key: SQLite would read all of the log for a list of keys.
+    found = select(EventRow.article_id, EventRow.revision, EventRow.kind, EventRow.occurrence)
+    there = {tuple(row) for row in connection.execute(found.where(EventRow.article_id.in_({e.article_id for e in events})))}
     fresh = list(dict.fromkeys(e for e, key in zip(events, keys, strict=True) if key not in there))
     if not fresh:
         return []
