@@ -25,7 +25,7 @@ from services.ingest import schedule
 from services.publish import policy
 from shared import clock, pipeline, records
 from shared.models import Row
-from shared.store import desk, engine, intake, ledger
+from shared.store import desk, engine, intake, ledger, switches
 
 State = Literal["good", "busy", "bad", "idle"]
 
@@ -62,23 +62,27 @@ class Stage(msgspec.Struct, frozen=True):
     rate: float
     beat_s: float | None
     deaf: bool
+    paused: bool = False
 
     @property
     def state(self) -> State:
         if self.deaf:
             return "bad"
+        if self.paused:
+            return "busy"
         if (self.oldest_s or 0.0) > OLD_S:
             return "busy"
         return "good" if self.depth or self.rate else "idle"
 
 
 class Worker(msgspec.Struct, frozen=True):
-    """The processes that consume one queue, and the newest sign of life of any of them."""
+    """The processes that consume one queue, the newest sign of life of any of them, how many they have at once in all."""
 
     queue: str
     processes: int
     beat_s: float | None
     deaf: bool
+    at_once: int | None = None
 
 
 class Endpoint(msgspec.Struct, frozen=True):
@@ -156,6 +160,7 @@ class Numbers(msgspec.Struct, frozen=True):
     cost_s: float
     spent_s: float
     outcomes: dict[str, int]
+    draining: bool = False
 
     @property
     def state(self) -> State:
@@ -305,11 +310,13 @@ def derive(reading: desk.Reading, earlier: desk.Reading | None, points: tuple[Po
     workers = tuple(_worker(reading, queue, beats) for queue in pipeline.QUEUES)
     endpoints = tuple(_endpoint(lane, reading.at) for lane in reading.lanes)
     sources = tuple(_source(one, slow, reading.at) for one in reading.sources)
-    trouble = (*_own_trouble(workers, stages, slow), *_others_trouble(sources, endpoints), *_waiting_trouble(slow))
+    trouble = (*_own_trouble(workers, stages, slow), *_stopped_trouble(reading.stopped),
+               *_others_trouble(sources, endpoints), *_waiting_trouble(slow))  # fmt: skip
     return Numbers(
         at=reading.at, stages=stages, workers=workers, endpoints=endpoints, sources=sources, points=points, books=slow.books,
         quarantined=slow.quarantined, free_bytes=slow.free_bytes, trouble=trouble, seen=reading.seen, events=reading.events,
         attempts=reading.last_attempt, cost_s=cost[0], spent_s=cost[1], outcomes=outcomes,
+        draining=any(one.key == switches.DRAIN for one in reading.stopped),
     )  # fmt: skip
 
 
@@ -365,17 +372,29 @@ def _stage(
 ) -> Stage:
     waiting: desk.Waiting = getattr(reading, key)
     beat_s = _age_s(beats.get(queue), reading.at)
+    paused = any(one.key in (key, switches.DRAIN) for one in reading.stopped)
     return Stage(
-        key, title, queue, waiting.depth, _age_s(waiting.since, reading.at), rate, beat_s, _is_deaf(queue, beat_s)
+        key,
+        title,
+        queue,
+        waiting.depth,
+        _age_s(waiting.since, reading.at),
+        rate,
+        beat_s,
+        _is_deaf(queue, beat_s),
+        paused,
     )
 
 
 def _worker(reading: desk.Reading, queue: str, beats: dict[str, dt.datetime]) -> Worker:
     beat_s = _age_s(beats.get(queue), reading.at)
     fresh = [
-        at for kind, _, at in reading.beats if kind == queue and (reading.at - at).total_seconds() <= _deaf_s(queue)
+        worker
+        for kind, worker, at in reading.beats
+        if kind == queue and (reading.at - at).total_seconds() <= _deaf_s(queue)
     ]
-    return Worker(queue, len(fresh), beat_s, _is_deaf(queue, beat_s))
+    sizes = [reading.sizes[worker] for worker in fresh if worker in reading.sizes]
+    return Worker(queue, len(fresh), beat_s, _is_deaf(queue, beat_s), sum(sizes) if sizes else None)
 
 
 def _endpoint(lane: desk.Lane, now: dt.datetime) -> Endpoint:
@@ -396,8 +415,16 @@ def _own_trouble(workers: Sequence[Worker], stages: Sequence[Stage], slow: Slow)
         found.append(Trouble("bad", f"The books do not balance: {', '.join(slow.books.wrong[:3])}.", "/ledger"))
     if slow.free_bytes is not None and slow.free_bytes < DISK_LEAST:
         found.append(Trouble("bad", f"Only {slow.free_bytes // 1_000_000} MB are free in the data folder.", "/"))
-    late = [s for s in stages if s.key != "deliver" and (s.oldest_s or 0.0) > OLD_S and not s.deaf]
+    late = [s for s in stages if s.key != "deliver" and (s.oldest_s or 0.0) > OLD_S and not s.deaf and not s.paused]
     return [*found, *(Trouble("busy", f"{s.title}: something has waited {int(s.oldest_s or 0)} s.", "/") for s in late)]
+
+
+def _stopped_trouble(stopped: Sequence[desk.Stopped]) -> list[Trouble]:
+    found = []
+    for one in stopped:
+        what = "The wire is drained" if one.key == switches.DRAIN else f"The stage {one.key} is paused"
+        found.append(Trouble("busy", f"{what} by {one.who}{f': {one.reason}' if one.reason else ''}.", "/"))
+    return found
 
 
 def _others_trouble(sources: Sequence[Source], endpoints: Sequence[Endpoint]) -> list[Trouble]:

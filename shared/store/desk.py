@@ -37,7 +37,7 @@ from shared.models import (
     StoryRow,
     TokenRow,
 )
-from shared.store import lanes, search
+from shared.store import lanes, search, switches
 
 SAMPLE = 200
 """Attempts of one reading whose latency is measured."""
@@ -81,6 +81,15 @@ class Source(msgspec.Struct, frozen=True):
     last_error: str | None
 
 
+class Stopped(msgspec.Struct, frozen=True):
+    """A stage that a person switched off, or all of them ("drain")."""
+
+    key: str
+    at: dt.datetime
+    who: str
+    reason: str
+
+
 class Reading(msgspec.Struct, frozen=True):
     """Counters and depths of one instant; rates come from two of them."""
 
@@ -101,6 +110,9 @@ class Reading(msgspec.Struct, frozen=True):
     lanes: tuple[Lane, ...]
     beats: tuple[tuple[str, str, dt.datetime], ...]
     sources: tuple[Source, ...]
+    stopped: tuple[Stopped, ...] = ()
+    sizes: dict[str, int] = {}
+    """Worker (as in its beat) -> threads or processes of its pool."""
 
 
 # The live page
@@ -119,7 +131,7 @@ def reading(connection: Connection, now: dt.datetime, after_attempt: int | None)
         at=now, poll=polls, fetch=_to_fetch(connection, now), extract=_to_extract(connection), enrich=_to_enrich(connection),
         plan=plan, deliver=Waiting(sum(lane.waiting.depth for lane in found), since), seen=seen, pages=pages, events=head,
         planned=planned, last_attempt=last, outcomes=_outcomes(connection, after, last), tried=_tried(connection, after, last),
-        lanes=tuple(found), beats=_beats(connection), sources=sources,
+        lanes=tuple(found), beats=_beats(connection), sources=sources, stopped=_stopped(connection), sizes=_sizes(connection),
     )  # fmt: skip
 
 
@@ -239,6 +251,15 @@ def _beats(connection: Connection) -> tuple[tuple[str, str, dt.datetime], ...]:
         HeartbeatRow.kind, HeartbeatRow.worker
     )
     return tuple((kind, worker, at) for kind, worker, at in connection.execute(found))
+
+
+def _stopped(connection: Connection) -> tuple[Stopped, ...]:
+    return tuple(Stopped(row["key"], row["at"], row["who"], row["reason"]) for row in switches.off(connection).values())
+
+
+def _sizes(connection: Connection) -> dict[str, int]:
+    found = select(HeartbeatRow.worker, HeartbeatRow.size)
+    return {worker: size for worker, size in connection.execute(found) if size is not None}
 
 
 def quarantine_size(connection: Connection) -> tuple[int, int]:

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import delete, update
 
 from services.console import metrics, numbers
-from services.console.web import live, reading, show, signals
+from services.console.web import fetched, live, show, signals
 from services.console.web.desk import Desk
 from services.ingest import schedule
 from services.publish import policy
@@ -224,7 +224,7 @@ def test_a_marked_page_is_the_page() -> None:
             "access": "free", "backfill": False, "removed": [], "origins": {},
         }), type=records.Article)  # fmt: skip
     text = "<title>Ferry fares rise</title><h1>Ferry fares rise</h1><i>Ilze Kalna</i>"
-    pieces = list(reading.marked(text, article))
+    pieces = list(fetched.marked(text, article))
     assert "".join(piece for piece, _ in pieces) == text
     assert [(piece, field) for piece, field in pieces if field] == [
         ("Ferry fares rise", "headline"), ("Ferry fares rise", "headline"), ("Ilze Kalna", "author"),

@@ -66,6 +66,7 @@ def _stage_texts(numbers: Numbers) -> dict[str, str]:
         found[f"{stage.key}.depth"] = show.count(stage.depth)
         found[f"{stage.key}.oldest"] = show.age(stage.oldest_s)
         found[f"{stage.key}.rate"] = show.rate(stage.rate)
+        found[f"{stage.key}.paused"] = "paused" if stage.paused else ""
     return found
 
 
@@ -73,6 +74,7 @@ def _worker_texts(numbers: Numbers) -> dict[str, str]:
     found = {}
     for worker in numbers.workers:
         found[f"{worker.queue}.processes"] = str(worker.processes)
+        found[f"{worker.queue}.at_once"] = show.count(worker.at_once)
         found[f"{worker.queue}.beat"] = f"{show.age(worker.beat_s)} ago" if worker.beat_s is not None else "never"
         found[f"{worker.queue}.word"] = "silent" if worker.deaf else "at work"
     return found

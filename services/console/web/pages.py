@@ -14,7 +14,7 @@ from services.console.web.guard import Call
 from services.enrich import status
 from services.ingest import schedule
 from services.publish import policy
-from shared import records
+from shared import pipeline, records
 from shared.models import Row
 from shared.store import desk as rows
 from shared.store import intake, lanes, partners
@@ -28,7 +28,9 @@ READINGS = 60
 def wire(call: Call) -> Response:
     """The live page."""
     numbers = call.desk.figures()
-    return call.page("wire.html", numbers=numbers, live=live.view(numbers))
+    return call.page(
+        "wire.html", numbers=numbers, live=live.view(numbers), workers=[worker.name for worker in pipeline.WORKERS]
+    )
 
 
 def sources(call: Call) -> Response:
