@@ -206,7 +206,7 @@ def test_walls(head: str, access: str, reason: str | None) -> None:
         (
             "<title>News</title>"
             + "".join(f"<h2><a href='/{n}'>A headline of some length, {n}</a></h2>" for n in range(20)),
-            "no-text",
+            "listing-page",
         ),
         ("<title>x</title>", "no-text"),
     ],
