@@ -152,6 +152,7 @@ class EntryRow(Leased, Base):
     gone_seen: Mapped[int] = mapped_column(default=0, server_default="0")
     etag: Mapped[str | None]
     last_modified: Mapped[str | None]
+    mark: Mapped[str | None] = mapped_column(String(60))  # of a watched file: changes when the file does
     page_id: Mapped[int | None] = mapped_column(BigInteger)
     held_page: Mapped[int | None] = mapped_column(BigInteger)  # the page that drift held
     soft_gone: Mapped[int] = mapped_column(default=0, server_default="0")  # soft 404s in a row
@@ -194,6 +195,27 @@ class DriftRow(Base):
     held_at: Mapped[dt.datetime | None] = mapped_column(index=True)
     why: Mapped[str | None]  # sentences parted by line ends
     examples: Mapped[str | None]  # JSON list of {entry_id, url, headline, reasons}
+
+
+class BackfillRow(Base):
+    """A file of pages or addresses from the past that is being taken in: `position` is how far, so that it goes on from there.
+
+    `digest` is the file's own (of its size and both ends); units are bytes of a WARC file, lines of a list.
+    """
+
+    __tablename__ = "backfill"
+    id: Mapped[int] = mapped_column(BigKey, primary_key=True)
+    source_id: Mapped[int] = mapped_column(ForeignKey("source.id"))
+    name: Mapped[str]
+    digest: Mapped[str] = mapped_column(String(64))
+    position: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
+    total: Mapped[int] = mapped_column(BigInteger)
+    taken: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
+    known: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
+    left_out: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
+    started_at: Mapped[dt.datetime]
+    ended_at: Mapped[dt.datetime | None]
+    __table_args__ = (UniqueConstraint("source_id", "digest"),)
 
 
 class RobotsRow(Base):
@@ -492,6 +514,7 @@ class SubscriptionRow(Base):
     backfill: Mapped[bool] = mapped_column(default=False)
     coalesce: Mapped[bool] = mapped_column(default=False)
     relinked: Mapped[bool] = mapped_column(default=False)
+    status_changes: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
     narrow: Mapped[str] = mapped_column(default="", server_default="")
     follow: Mapped[bool] = mapped_column(default=True, server_default=text("true"))
 
@@ -760,6 +783,9 @@ Index("ix_article_first_seen_at", ArticleRow.first_seen_at)  # the desk lists ar
 Index("ix_article_held", ArticleRow.first_seen_at, sqlite_where=text("held = 1"), postgresql_where=text("held"))
 Index("ix_article_withdrawn", ArticleRow.first_seen_at, sqlite_where=text("state = 'withdrawn'"),
       postgresql_where=text("state = 'withdrawn'"))  # fmt: skip
+Index("ix_article_stuck", ArticleRow.source_id, ArticleRow.reason,
+      sqlite_where=text("due_at IS NULL AND enriched_revision < revision AND reason IS NOT NULL"),
+      postgresql_where=text("due_at IS NULL AND enriched_revision < revision AND reason IS NOT NULL"))  # fmt: skip
 Index("ix_entry_quarantined", EntryRow.source_id, EntryRow.reason, sqlite_where=text("state = 'quarantined'"),
       postgresql_where=text("state = 'quarantined'"))  # fmt: skip
 Index("ix_delivery_quarantined", DeliveryRow.endpoint_id, DeliveryRow.reason, sqlite_where=text("state = 'quarantined'"),
