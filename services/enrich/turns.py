@@ -16,7 +16,7 @@ from shared.models import Row
 from shared.records import Article, SectionChange, Trend
 from shared.store import events, statuses
 
-KIND = "section.status_changed"
+KIND = events.SECTION
 AHEAD = dt.timedelta(days=1)  # a date may be printed in a zone that we can only assume; further ahead is not yet
 
 Before = dict[statuses.Place, Trend]

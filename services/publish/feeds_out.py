@@ -54,6 +54,7 @@ def _input(row: Row, record: bytes, notes: bytes | None, hidden: Collection[str]
     return RenderInput(
         type=row["kind"], at=row["at"], position=row["position"], occurrence=row["occurrence"], article=article,
         annotations=msgspec.structs.replace(found, similar=shown),
+        change=records.from_json(row["detail"], records.SectionChange) if row.get("detail") else None,
     )  # fmt: skip
 
 

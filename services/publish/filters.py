@@ -100,7 +100,7 @@ FIELDS: dict[str, Field] = {
     "status": Field("status", "text", "category status: improved, unchanged, worsened, unknown"),
     "state": Field("state", "text", "usable, held or withdrawn"),
     "access": Field("access", "text", "free, metered or blocked"),
-    "kind": Field("kind", "text", "event: published, updated, corrected, relinked, restored"),
+    "kind": Field("kind", "text", "event: published, updated, corrected, relinked, restored, status_changed"),
     "story": Field("story", "text", "id of the story the article belongs to"),
     "headline": Field("headline", "words", "headline"),
     "lead": Field("lead", "words", "lead"),
@@ -295,10 +295,12 @@ def facts_of(
     now: dt.datetime,
     above: Mapping[str, Sequence[str]] | None = None,
 ) -> Facts:
-    """An article's facts at `now`. `above` gives, for a "scheme:code", the codes above it."""
+    """An article's facts at `now`. Its categories know what stands above them; `above` adds, for a "scheme:code", further codes."""
     body = [block_text(block) for block in article.blocks]
-    codes = tuple(f"{one.scheme}:{one.code}" for one in annotations.categories if not one.suggestion)
-    higher = tuple(upper for code in codes for upper in (above or {}).get(code, ()))
+    filed = [one for one in annotations.categories if not one.suggestion]
+    codes = tuple(f"{one.scheme}:{one.code}" for one in filed)
+    higher = tuple(f"{one.scheme}:{upper}" for one in filed for upper in one.above)
+    higher += tuple(upper for code in codes for upper in (above or {}).get(code, ()))
     return Facts(
         source=article.source,
         site=article.site_name,

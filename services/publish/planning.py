@@ -78,7 +78,7 @@ def subjects(connection: Connection, waiting: Sequence[events.Event], now: dt.da
 def _subject(event: events.Event, record: bytes, notes: bytes | None, present: Row | None, now: dt.datetime) -> Subject:
     article = records.from_json(record, records.Article)
     annotations = records.from_json(notes, records.Annotations) if notes else records.Annotations()
-    kind: Any = event.kind.removeprefix("article.")
+    kind: Any = event.kind.rpartition(".")[2]
     embargo = present["embargo_until"] if present else None
     held = bool(present and (present["held"] or (embargo and embargo > now)))
     facts = filters.facts_of(article, annotations, kind, event.at)  # not now: asked again later, the answer is the same
@@ -100,9 +100,11 @@ def _one(subject: Subject, row: Row, followed: set[tuple[int, str]], installatio
 
 def endpoint_facts(row: Row, *, already_sent: bool) -> routing.EndpointFacts:
     """An endpoint row as routing sees it."""
-    return routing.EndpointFacts(
-        str(row["id"]), row["format"], tuple(map(_subscription, row["subscriptions"])), already_sent
-    )
+    # The hub notifies of feeds, which hold articles only.
+    wishes = [
+        wish | {"status_changes": wish["status_changes"] and row["kind"] != "websub"} for wish in row["subscriptions"]
+    ]
+    return routing.EndpointFacts(str(row["id"]), row["format"], tuple(map(_subscription, wishes)), already_sent)
 
 
 def wanted(wish: Row) -> str:
@@ -111,7 +113,8 @@ def wanted(wish: Row) -> str:
 
 
 def _subscription(wish: Row) -> routing.Subscription:
-    relinked: frozenset[routing.Kind] = frozenset({"relinked"}) if wish["relinked"] else frozenset()
+    asked = {"relinked": wish["relinked"], "status_changed": wish["status_changes"]}
+    more: Any = frozenset(kind for kind, is_asked in asked.items() if is_asked)
     return routing.Subscription(
-        str(wish["id"]), wanted(wish), routing.USUAL_KINDS | relinked, wish["backfill"], wish["follow"]
+        str(wish["id"]), wanted(wish), routing.USUAL_KINDS | more, wish["backfill"], wish["follow"]
     )

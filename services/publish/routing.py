@@ -12,10 +12,18 @@ import msgspec
 
 from services.publish import filters
 
-Kind = Literal["published", "updated", "corrected", "relinked", "withdrawn", "restored"]
+Kind = Literal["published", "updated", "corrected", "relinked", "withdrawn", "restored", "status_changed"]
 
 SkipCode = Literal[
-    "held", "embargoed", "never-sent", "backfill", "relink-not-asked", "kind-not-asked", "filtered", "no-subscription"
+    "held",
+    "embargoed",
+    "never-sent",
+    "backfill",
+    "relink-not-asked",
+    "status-not-asked",
+    "kind-not-asked",
+    "filtered",
+    "no-subscription",
 ]
 
 USUAL_KINDS: frozenset[Kind] = frozenset({"published", "updated", "corrected", "restored"})
@@ -37,7 +45,8 @@ class EventFacts(msgspec.Struct, frozen=True):
 class Subscription(msgspec.Struct, frozen=True):
     """One wish of an endpoint. An empty `filter` matches everything.
 
-    `kinds` are the events it takes (add "relinked" to be told when only links changed); `backfill` takes old articles
+    `kinds` are the events it takes (add "relinked" to be told when only links changed, "status_changed" when a section's
+    status did); `backfill` takes old articles
     too; `follow` keeps sending an article that went out once, whatever the filter says of later revisions.
     """
 
@@ -135,19 +144,26 @@ def _by_subscription(event: EventFacts, endpoint: EndpointFacts) -> Deliver | Sk
     return max(refusals, key=lambda skip: _DEPTH.index(skip.code))
 
 
-_DEPTH: tuple[SkipCode, ...] = ("kind-not-asked", "relink-not-asked", "never-sent", "filtered", "backfill")
+_DEPTH: tuple[SkipCode, ...] = (
+    "kind-not-asked",
+    "relink-not-asked",
+    "status-not-asked",
+    "never-sent",
+    "filtered",
+    "backfill",
+)
 
 
 def _one(event: EventFacts, endpoint: EndpointFacts, wish: Subscription) -> Deliver | Skip:
     if event.kind not in wish.kinds:
         return _not_asked(event, wish)
-    if endpoint.already_sent and wish.follow:
+    if endpoint.already_sent and wish.follow and event.kind != "status_changed":
         return Deliver(event.kind, endpoint.format, "The endpoint got this article before and follows it.")
     if event.kind == "relinked" and not endpoint.already_sent:
         return Skip("never-sent", "Only links changed, on an article that the endpoint never got.")
     if not filters.matches(wish.filter, event.facts):
         return Skip("filtered", f"Subscription {wish.id}: the filter does not match.")
-    if event.backfill and not wish.backfill and not endpoint.already_sent:
+    if event.backfill and not wish.backfill and not (endpoint.already_sent and event.kind != "status_changed"):
         return Skip("backfill", f"Subscription {wish.id}: the article is old, and back-fill is not asked for.")
     return Deliver(event.kind, endpoint.format, f"Subscription {wish.id} matches.", wish.id)
 
@@ -155,4 +171,8 @@ def _one(event: EventFacts, endpoint: EndpointFacts, wish: Subscription) -> Deli
 def _not_asked(event: EventFacts, wish: Subscription) -> Skip:
     if event.kind == "relinked":
         return Skip("relink-not-asked", f"Subscription {wish.id}: only links changed, and that is not asked for.")
+    if event.kind == "status_changed":
+        return Skip(
+            "status-not-asked", f"Subscription {wish.id}: a section's status changed, and that is not asked for."
+        )
     return Skip("kind-not-asked", f"Subscription {wish.id} does not take articles that are {event.kind}.")

@@ -36,8 +36,9 @@ from shared.models import (
     StatusRow,
     StoryRow,
     TokenRow,
+    WebsubRow,
 )
-from shared.store import lanes, search, switches
+from shared.store import events, lanes, search, switches
 
 SAMPLE = 200
 """Attempts of one reading whose latency is measured."""
@@ -300,6 +301,12 @@ def hosts_of(connection: Connection, source_id: int, limit: int = 20) -> list[Ro
     return _all(connection, found)
 
 
+def hub_of(connection: Connection, source_id: int) -> Row | None:
+    """Our subscription at the hub that the source's feed names."""
+    columns = [c for c in WebsubRow.__table__.columns if c.name not in ("token", "secret")]
+    return _one(connection, select(*columns).where(WebsubRow.source_id == source_id))
+
+
 # Articles
 
 
@@ -352,6 +359,7 @@ def pages_about(connection: Connection, entry_ids: Collection[int], limit: int =
         PageRow.content_type,
         PageRow.size,
         PageRow.fetched_at,
+        or_(PageRow.body.is_not(None), PageRow.place.is_not(None)).label("kept"),
     )
     found = select(*columns).where(PageRow.entry_id.in_(list(entry_ids))).order_by(PageRow.id.desc()).limit(limit)
     return _all(connection, found)
@@ -467,8 +475,9 @@ def redeliver(connection: Connection, row: Row, now: dt.datetime) -> str:
 
 
 def barrier(connection: Connection, row: Row, now: dt.datetime) -> str | None:
-    """Why the delivery must not go out: its article is "withdrawn" or "held"; None where it may. A withdrawal always may."""
-    if row["kind"] == "article.withdrawn":
+    """Why the delivery must not go out: its article is "withdrawn" or "held"; None where it may. A withdrawal always may, and
+    what is said of a section."""
+    if row["kind"] in ("article.withdrawn", events.SECTION):
         return None
     found = select(ArticleRow.state, ArticleRow.held, ArticleRow.embargo_until).where(
         ArticleRow.id == row["article_id"]
@@ -569,8 +578,16 @@ def quarantine_groups(connection: Connection) -> list[Row]:
         .where(DeliveryRow.state == "quarantined")
         .group_by(EndpointRow.id, PartnerRow.name, DeliveryRow.reason)
     )  # fmt: skip
+    stuck = (
+        select(SourceRow.id.label("owner_id"), SourceRow.name.label("owner"), ArticleRow.reason, func.count().label("n"),
+               func.min(ArticleRow.first_seen_at).label("since"), func.max(ArticleRow.id).label("sample"))
+        .join(SourceRow, SourceRow.id == ArticleRow.source_id)
+        .where(*_STUCK)
+        .group_by(SourceRow.id, SourceRow.name, ArticleRow.reason)
+    )  # fmt: skip
     rows = [row | {"kind": "entry"} for row in _all(connection, entries)]
     rows += [row | {"kind": "delivery"} for row in _all(connection, owed)]
+    rows += [row | {"kind": "article"} for row in _all(connection, stuck)]
     return sorted(rows, key=lambda row: (-row["n"], row["kind"], row["owner"]))
 
 
@@ -584,6 +601,20 @@ def quarantined_deliveries(connection: Connection, endpoint_id: int, reason: str
     """Quarantined deliveries of an endpoint under one reason, newest first."""
     found = _owed().where(DeliveryRow.endpoint_id == endpoint_id, DeliveryRow.state == "quarantined")
     return _all(connection, found.where(_same(DeliveryRow.reason, reason)).order_by(DeliveryRow.id.desc()).limit(limit))
+
+
+def stuck_articles(connection: Connection, source_id: int, reason: str | None, limit: int) -> list[Row]:
+    """Articles of a source that enrichment could not pass on, under one reason, newest first."""
+    columns = (ArticleRow.id, ArticleRow.headline, ArticleRow.revision, ArticleRow.reason, ArticleRow.first_seen_at)
+    found = select(*columns).where(ArticleRow.source_id == source_id, *_STUCK, _same(ArticleRow.reason, reason))
+    return _all(connection, found.order_by(ArticleRow.first_seen_at.desc()).limit(limit))
+
+
+_STUCK = (
+    ArticleRow.due_at.is_(None),
+    ArticleRow.enriched_revision < ArticleRow.revision,
+    ArticleRow.reason.is_not(None),
+)
 
 
 def _same(column: Any, value: str | None) -> Any:

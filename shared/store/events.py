@@ -15,12 +15,18 @@ from sqlalchemy import Connection, func, insert, select, update
 from shared.models import EventHeadRow, EventPastRow, EventRow
 from shared.records import decoder
 
-ONCE = ("article.published", "article.updated", "article.corrected")
+ONCE = ("article.published", "article.corrected")
 """Kinds that a revision can have only once; of the others `occurrence` tells repeated events apart."""
+
+SECTION = "section.status_changed"
+"""Says of a section that its status is another now; carried by the article that says so, and not about that article."""
 
 
 class NewEvent(msgspec.Struct, frozen=True):
-    """An event to log. kind: article.published, .updated, .corrected, .withdrawn, .relinked, .restored."""
+    """An event to log. kind: article.published, .updated, .corrected, .withdrawn, .relinked, .restored; section.status_changed.
+
+    `detail` is what an event about a section says, as JSON.
+    """
 
     kind: str
     article_id: str

@@ -66,7 +66,8 @@ class Past(msgspec.Struct, frozen=True):
 
 def add_partner(connection: Connection, *, name: str, kind: str, url: str, format: str, secrets: str, filter: str,
                 backfill: bool, coalesce: bool, relinked: bool, concurrency: int, now: dt.datetime, follow: bool = True,
-                per_minute: int | None = None, layout: str | None = None, days: float = 0) -> tuple[int, int]:  # fmt: skip
+                status_changes: bool = False, per_minute: int | None = None, layout: str | None = None,
+                days: float = 0) -> tuple[int, int]:  # fmt: skip
     """A partner with one endpoint and one subscription, from the next event on, the last `days` first.
 
     Returns (partner id, endpoint id). OperatorError: the name is taken.
@@ -79,7 +80,8 @@ def add_partner(connection: Connection, *, name: str, kind: str, url: str, forma
     ).scalar_one()
     endpoint = add_endpoint(connection, int(partner), kind=kind, url=url, format=format, secrets=secrets, concurrency=concurrency,
                             per_minute=per_minute, layout=layout, now=now)  # fmt: skip
-    wishes = {"filter": filter, "backfill": backfill, "coalesce": coalesce, "relinked": relinked, "follow": follow}
+    wishes = {"filter": filter, "backfill": backfill, "coalesce": coalesce, "relinked": relinked, "follow": follow,
+              "status_changes": status_changes}  # fmt: skip
     add_subscription(connection, endpoint, wishes, now, days=days)
     return int(partner), endpoint
 
@@ -96,7 +98,8 @@ def add_endpoint(connection: Connection, partner_id: int, *, kind: str, url: str
 def add_subscription(
     connection: Connection, endpoint_id: int, wishes: Row, now: dt.datetime, *, days: float = 0
 ) -> int:
-    """A wish of an endpoint: filter, backfill, coalesce, relinked, follow. Returns its id; the last `days` are planned too."""
+    """A wish of an endpoint: filter, backfill, coalesce, relinked, follow, status_changes. Returns its id; the last `days` are
+    planned too."""
     made = insert(SubscriptionRow).values(wishes | {"endpoint_id": endpoint_id}).returning(SubscriptionRow.id)
     subscription_id = int(connection.execute(made).scalar_one())
     if days > 0:
@@ -192,6 +195,7 @@ def followed(connection: Connection, pairs: Collection[tuple[int, str]]) -> set[
     found = select(DeliveryRow.endpoint_id, DeliveryRow.article_id).where(
         DeliveryRow.article_id.in_(sorted({article_id for _, article_id in pairs})),
         or_(DeliveryRow.state.in_(["due", "held", "delivered"]), DeliveryRow.begun > 0),
+        DeliveryRow.kind != events.SECTION,
     )
     return {(e, a) for e, a in connection.execute(found.distinct())} & set(pairs)
 
@@ -199,8 +203,9 @@ def followed(connection: Connection, pairs: Collection[tuple[int, str]]) -> set[
 def maybe_has(connection: Connection, endpoint_id: int, article_id: str) -> bool:
     """Whether the endpoint has the article, or may have it: some attempt was begun."""
     found = select(DeliveryRow.id).where(
-        DeliveryRow.endpoint_id == endpoint_id, DeliveryRow.article_id == article_id, DeliveryRow.begun > 0
-    )
+        DeliveryRow.endpoint_id == endpoint_id, DeliveryRow.article_id == article_id, DeliveryRow.begun > 0,
+        DeliveryRow.kind != events.SECTION,
+    )  # fmt: skip
     return connection.execute(found.limit(1)).first() is not None
 
 
@@ -267,7 +272,7 @@ def history(connection: Connection, row: Row, limit: int) -> list[events.Event]:
     later, owed = aliased(EventRow), aliased(DeliveryRow)
     overtaken = exists().where(later.article_id == EventRow.article_id, later.number > EventRow.number,
                                later.number <= row["history_to"], later.kind.in_(events.TELLING))  # fmt: skip
-    has = exists().where(owed.article_id == EventRow.article_id, owed.endpoint_id == row["id"])
+    has = exists().where(owed.article_id == EventRow.article_id, owed.endpoint_id == row["id"], owed.kind != events.SECTION)
     found = (
         select(*EventRow.__table__.columns)
         .join(ArticleRow, ArticleRow.id == EventRow.article_id)
@@ -338,7 +343,7 @@ def _delivery_row(item: Planned, position: int | None, now: dt.datetime) -> Row:
 def supersede(connection: Connection, endpoint_id: int, article_id: str, *, below_revision: int | None = None) -> int:
     """Unsent deliveries of the article give way (to a withdrawal, or to a newer revision). Returns how many."""
     where = [DeliveryRow.endpoint_id == endpoint_id, DeliveryRow.article_id == article_id,
-             DeliveryRow.state.in_(["due", "held"])]  # fmt: skip
+             DeliveryRow.state.in_(["due", "held"]), DeliveryRow.kind != events.SECTION]  # fmt: skip
     if below_revision is not None:
         where += [DeliveryRow.revision < below_revision, DeliveryRow.begun == 0]
     statement = update(DeliveryRow).where(*where).values(state="superseded", due_at=None)
@@ -471,6 +476,14 @@ def read_chain(connection: Connection, endpoint_id: int, noted: Collection[str] 
 def broken_chain(connection: Connection, endpoint_id: int) -> int | None:
     """The id of the first attempt that does not fit the chain, 0 where the end is missing, None where all fits."""
     return read_chain(connection, endpoint_id).broken
+
+
+def attempt(connection: Connection, attempt_id: int) -> Row | None:
+    """One attempt by id."""
+    row = (
+        connection.execute(select(*AttemptRow.__table__.columns).where(AttemptRow.id == attempt_id)).mappings().first()
+    )
+    return dict(row) if row else None
 
 
 def deliveries_of(connection: Connection, article_id: str) -> list[Row]:

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Select, and_, exists, insert, or_, select, up
 from sqlalchemy.orm import aliased
 
 from shared.models import ArticleRow, DeliveryRow, EndpointRow, EventHeadRow, EventRow, FeedStateRow, Row
-from shared.store import partners
+from shared.store import events, partners
 
 SHOWN = ("due", "delivered", "quarantined")
 """States of deliveries that an endpoint may see; held ones have no position, superseded ones gave way."""
@@ -41,10 +41,13 @@ def newest(
     later = aliased(DeliveryRow)
     overtaken = exists().where(
         later.endpoint_id == DeliveryRow.endpoint_id, later.article_id == DeliveryRow.article_id,
-        later.position > DeliveryRow.position, later.state.in_(SHOWN),
+        later.position > DeliveryRow.position, later.state.in_(SHOWN), later.kind != events.SECTION,
     )  # fmt: skip
     found = _shown(endpoint_id).where(
-        ArticleRow.state == "usable", _free(now), DeliveryRow.kind != partners.WITHDRAWN, ~overtaken
+        ArticleRow.state == "usable",
+        _free(now),
+        DeliveryRow.kind.not_in((partners.WITHDRAWN, events.SECTION)),
+        ~overtaken,
     )
     if before is not None:
         found = found.where(DeliveryRow.position < before)
@@ -52,15 +55,18 @@ def newest(
 
 
 def after(connection: Connection, endpoint_id: int, position: int, now: dt.datetime, limit: int) -> list[Row]:
-    """The endpoint's events above that position, in order. Of a withdrawn article only its withdrawal is left."""
-    told = or_(DeliveryRow.kind == partners.WITHDRAWN, and_(ArticleRow.state == "usable", _free(now)))
+    """The endpoint's events above that position, in order. Of a withdrawn article only its withdrawal is left, and what it
+    changed of its section."""
+    told = or_(
+        DeliveryRow.kind.in_((partners.WITHDRAWN, events.SECTION)), and_(ArticleRow.state == "usable", _free(now))
+    )
     found = _shown(endpoint_id).where(DeliveryRow.position > position, told)
     return _rows(connection, found.order_by(DeliveryRow.position).limit(limit))
 
 
 def _shown(endpoint_id: int) -> Select[Any]:
     return (
-        select(*DeliveryRow.__table__.columns, EventRow.at)
+        select(*DeliveryRow.__table__.columns, EventRow.at, EventRow.detail)
         .join(ArticleRow, ArticleRow.id == DeliveryRow.article_id)
         .join(EventRow, EventRow.number == DeliveryRow.event_number)
         .where(DeliveryRow.endpoint_id == endpoint_id, DeliveryRow.position.is_not(None), DeliveryRow.state.in_(SHOWN))

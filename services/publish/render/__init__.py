@@ -25,10 +25,15 @@ FEED_FORMATS: dict[str, Callable[[FeedInfo, Sequence[RenderInput]], Rendered]] =
 
 
 def render(format_name: str, event: RenderInput) -> Rendered:
-    """One event in one format. Raises Rejected("unknown-format") naming the formats there are."""
+    """One event in one format; what changed of a section is always brief JSON, for no other format has a place for it.
+
+    Raises Rejected("unknown-format") naming the formats there are.
+    """
     known = FORMATS.get(format_name)
     if known is None:
         raise Rejected("unknown-format", f"{format_name!r} is none of {', '.join(FORMATS)}.")
+    if event.change is not None:
+        return Rendered(brief.write(event), brief.FORMAT.content_type, brief.FORMAT.extension)
     return Rendered(known.write(event), known.content_type, known.extension, omitted(event, known.cannot_hold))
 
 

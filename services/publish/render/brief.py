@@ -7,12 +7,12 @@ from typing import Any
 import msgspec
 
 from services.publish.render.shapes import Format, RenderInput, json_bytes, outward, outward_annotations, stamp
-from shared.records import Annotations, Article
+from shared.records import Annotations, Article, SectionChange
 
 
 class Data(msgspec.Struct, frozen=True):
     """`record` is what the publisher asserts, `annotations` what we worked out about it; where a partner wants links to
-    large records, `link` stands instead of both."""
+    large records, `link` stands instead of both. An event about a section holds its `change` and none of these."""
 
     article_id: str
     revision: int
@@ -21,6 +21,7 @@ class Data(msgspec.Struct, frozen=True):
     record: Article | msgspec.UnsetType = msgspec.UNSET
     annotations: Annotations | msgspec.UnsetType = msgspec.UNSET
     link: str | msgspec.UnsetType = msgspec.UNSET
+    change: SectionChange | msgspec.UnsetType = msgspec.UNSET
 
 
 class Envelope(msgspec.Struct, frozen=True):
@@ -40,7 +41,9 @@ def write(event: RenderInput) -> bytes:
 
 
 def envelope(event: RenderInput) -> Envelope:
-    """The envelope with the record in it."""
+    """The envelope with the record in it, or with what changed of a section."""
+    if event.change is not None:
+        return _envelope(event, change=event.change)
     return _envelope(event, record=outward(event), annotations=outward_annotations(event))
 
 

@@ -25,11 +25,12 @@ from shared.records import (
     Paragraph,
     Quote,
     Related,
+    SectionChange,
     Table,
 )
 
 PROVENANCE = ("source_item_id", "removed", "origins", "category_status.raw", "category_status.evidence")
-FINDINGS = ("annotations.categories", "annotations.story", "annotations.similar")
+FINDINGS = ("annotations.categories", "annotations.story", "annotations.similar", "annotations.names")
 """Groups of fields that most formats made for readers have no place for."""
 
 WITHDRAWN_NOTICE = "This article has been withdrawn."
@@ -38,7 +39,8 @@ WITHDRAWN_NOTICE = "This article has been withdrawn."
 class RenderInput(msgspec.Struct, frozen=True):
     """One event as one endpoint gets it.
 
-    `type` is the event's ("article.published", ".updated", ".corrected", ".relinked", ".withdrawn", ".restored");
+    `type` is the event's ("article.published", ".updated", ".corrected", ".relinked", ".withdrawn", ".restored"), or
+    "section.status_changed" with the `change` that the article made;
     `at` when it happened, UTC-aware; `position` its number within the endpoint, gap-free; `occurrence` tells events of
     one kind for one revision apart. `link` is where this revision can be fetched: brief JSON of more than `link_above`
     bytes carries it in place of the record.
@@ -52,6 +54,7 @@ class RenderInput(msgspec.Struct, frozen=True):
     occurrence: int = 0
     link: str | None = None
     link_above: int = 20_000
+    change: SectionChange | None = None
 
     @property
     def article_id(self) -> str:
