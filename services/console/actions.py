@@ -17,29 +17,30 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import msgspec
 from sqlalchemy import Connection
 
+from services.console import subscribing, word
 from services.console.accounts import Role
-from services.publish import sign
-from shared import pipeline, records, vault
+from shared import pipeline, vault
 from shared.errors import OperatorError
 from shared.models import Row
-from shared.store import articles, desk, events, installation, intake, lanes, partners, switches, workers
+from shared.store import articles, desk, events, installation, intake, lanes, partners, rulings, switches, workers
 
 if TYPE_CHECKING:
     from shared.queue import Work
 
-Kind = Literal["source", "host", "partner", "article", "delivery", "entry", "group", "stage", "worker", "wire"]
+Kind = Literal["source", "host", "partner", "article", "delivery", "entry", "group", "stage", "worker", "wire", "subscription"]
 
 AT_ONCE = 1000
 """How many of a group one action moves; the rest stays and can be moved by doing it again."""
 
 
 class Field(msgspec.Struct, frozen=True):
-    """Something the person has to fill in. kind: text, number, datetime (local to UTC), choice."""
+    """Something the person has to fill in. kind: text, number, datetime (local to UTC), flag (yes, no or left empty)."""
 
     name: str
     label: str
-    kind: Literal["text", "number", "datetime"] = "text"
+    kind: Literal["text", "number", "datetime", "flag"] = "text"
     hint: str = ""
+    optional: bool = False
 
 
 class Subject(NamedTuple):
@@ -234,10 +235,10 @@ def rotate_secret(order: Order) -> Done:
             f"{order.subject.name} takes files; nothing is signed for it.", "There is no secret to rotate."
         )
     kept = vault.unseal(order.folder, row["secrets"])
-    secret = sign.new_secret(order.randomness)
+    secret, verifier = subscribing.new_secret(kept[0] if kept else "v1", order.randomness)
     partners.set_endpoint(order.work.connection, row["id"], secrets=vault.seal(order.folder, [secret, *kept[:1]]))
     return _done(
-        f"{order.subject.name} has a new secret; both it and the one before sign until the next rotation.", secret
+        f"{order.subject.name} has a new secret; both it and the one before sign until the next rotation.", verifier
     )
 
 
@@ -247,6 +248,18 @@ def set_concurrency(order: Order) -> Done:
         raise OperatorError("Between 1 and 64 may be in flight at once.", "Choose a number in that range.")
     partners.set_endpoint(order.work.connection, order.subject.row["id"], concurrency=n)
     return Done(f"At most {n} deliveries to {order.subject.name} are in flight at once.")
+
+
+def set_rate(order: Order) -> Done:
+    n = _number(order, "per_minute")
+    if n > subscribing.MOST_PER_MINUTE:
+        raise OperatorError(f"At most {subscribing.MOST_PER_MINUTE} a minute can be set.", "Give 0 for no limit.")
+    partners.set_endpoint(order.work.connection, order.subject.row["id"], per_minute=n or None)
+    return _done(f"{order.subject.name} is sent at most {n} a minute." if n else f"{order.subject.name} has no rate limit.")
+
+
+def _subscribing(run: Callable[[Order], subscribing.Said]) -> Callable[[Order], Done]:
+    return lambda order: _done(*run(order))
 
 
 def _set_partner(order: Order, state: str, said: str) -> Done:
@@ -270,15 +283,27 @@ def withdraw_article(order: Order) -> Done:
     row, work = order.subject.row, order.work
     if row["state"] == "withdrawn":
         raise OperatorError("The article is withdrawn already.", "Nothing is left to do.")
-    articles.set_article(work.connection, row["id"], state="withdrawn", reason="desk")
+    articles.set_article(work.connection, row["id"], state="withdrawn", reason="desk", due_at=work.now)
+    work.ring("article.ingested", [row["id"]])  # enrichment takes it out of others' links
     work.log(_event(work, "article.withdrawn", row))
     return Done("The article is withdrawn; every partner that has it, or may have it, is told first of all.")
+
+
+def restore_article(order: Order) -> Done:
+    row, work = order.subject.row, order.work
+    if row["state"] != "withdrawn":
+        raise OperatorError("The article is not withdrawn.", "Only what was withdrawn can be restored.")
+    articles.set_article(work.connection, row["id"], state="usable", reason=None)
+    _renew_others(order._replace(subject=order.subject._replace(row=row | {"state": "usable"})))
+    work.log(_event(work, "article.restored", row))
+    return Done("The article is restored: who was told of its withdrawal, and whoever's filter it fits, gets it again.")
 
 
 def hold_article(order: Order) -> Done:
     row, connection = order.subject.row, order.work.connection
     articles.set_article(connection, row["id"], held=True)
     n = desk.hold_back(connection, row["id"])
+    _renew_others(order)
     return Done(f"The article is held; {n} deliveries wait for its release.")
 
 
@@ -287,6 +312,7 @@ def release_article(order: Order) -> Done:
     articles.set_article(work.connection, row["id"], held=False, embargo_until=None)
     awake = desk.let_go(work.connection, row["id"], work.now)
     work.ring("endpoint.due", awake)
+    _renew_others(order)
     return Done(f"The article is released; {len(awake)} partners are sent what waited.")
 
 
@@ -300,37 +326,63 @@ def embargo_article(order: Order) -> Done:
     return Done(f"The article goes out at {until:%Y-%m-%d %H:%M} UTC; {n} deliveries wait for it.")
 
 
-def recategorise_article(order: Order) -> Done:
+def _renew_others(order: Order) -> None:
+    """A held article is shown in nobody's links: enrichment takes it out of them, and puts it back."""
     row, work = order.subject.row, order.work
-    section = order.fields.get("section", "").strip()[:120]
-    found = articles.revision(work.connection, row["id"], row["revision"])
-    if not section or found is None:
-        raise OperatorError("A section is needed.", "Write its name as it is to stand.")
-    article, notes = found
-    mine = records.Category(f"section:{article.source}", section, section, "person", "1", 1.0)
-    others = tuple(
-        c for c in notes.categories if c.method != "person" and (c.scheme, c.code) != (mine.scheme, mine.code)
-    )
-    desk.set_persons_category(work.connection, row["id"], mine)
-    articles.annotate(work.connection, [(article, msgspec.structs.replace(notes, categories=(mine, *others)))])
-    if row["state"] == "usable":
-        work.log(_event(work, "article.updated", row))
-    return Done(f"The article is filed under {section}; partners that have it get an update.")
+    if row["state"] == "usable" and row["enriched_revision"]:
+        rulings.enrich_again(work.connection, [row["id"]], work.now)
+        work.ring("article.ingested", [row["id"]])
+
+
+def recategorise_article(order: Order) -> Done:
+    return Done(word.file(order.work, order.subject.row, "section", order.fields.get("section", "").strip()))
+
+
+def file_article(order: Order) -> Done:
+    return Done(word.file(order.work, order.subject.row, *_code(order)))
+
+
+def clear_category(order: Order) -> Done:
+    return Done(word.clear(order.work, order.subject.row, *_code(order)))
+
+
+def confirm_category(order: Order) -> Done:
+    return Done(word.confirm(order.work, order.subject.row, *_code(order)))
+
+
+def reject_category(order: Order) -> Done:
+    return Done(word.reject(order.work, order.subject.row, *_code(order)))
+
+
+def take_back_category(order: Order) -> Done:
+    return Done(word.take_back(order.work, order.subject.row, order.fields.get("scheme", "").strip() or "section"))
 
 
 def merge_story(order: Order) -> Done:
-    row, work = order.subject.row, order.work
-    into = articles.get(work.connection, order.fields.get("into", "").strip())
-    if into is None or into["id"] == row["id"]:
+    into = articles.get(order.work.connection, order.fields.get("into", "").strip())
+    if into is None or into["id"] == order.subject.row["id"]:
         raise OperatorError("There is no other article with that id.", "Copy it from that article's page.")
-    story = into["story_id"] or into["id"]
-    n = desk.merge_stories(work.connection, row, story, into["id"])
-    return Done(f"{n} articles now belong to one story with {into['headline'][:80]}.")
+    return Done(word.merge(order.work, order.subject.row, into["id"]))
 
 
 def split_story(order: Order) -> Done:
-    articles.set_article(order.work.connection, order.subject.row["id"], story_id=None)
-    return Done("The article stands alone now.")
+    return Done(word.split(order.work, order.subject.row, order.fields.get("others", "").split()))
+
+
+def drop_link(order: Order) -> Done:
+    return Done(word.drop_link(order.work, order.subject.row, order.fields.get("other", "").strip()))
+
+
+def allow_link(order: Order) -> Done:
+    return Done(word.allow_link(order.work, order.subject.row, order.fields.get("other", "").strip()))
+
+
+def enrich_article(order: Order) -> Done:
+    return Done(word.enrich(order.work, order.subject.row))
+
+
+def _code(order: Order) -> tuple[str, str]:
+    return word.scheme_and_code(order.fields.get("code", ""))
 
 
 def _event(work: Work, kind: str, row: Row) -> events.NewEvent:
@@ -451,6 +503,11 @@ def _partner(connection: Connection, target: str) -> Subject | None:
     return Subject(f"partner {row['partner']}", row) if row and row["state"] != "removed" else None
 
 
+def _subscription(connection: Connection, target: str) -> Subject | None:
+    row = partners.subscription(connection, int(target)) if _is_id(target) else None
+    return Subject(f"subscription {row['id']} of {row['partner']}", row) if row and row["state"] != "removed" else None
+
+
 def _article(connection: Connection, target: str) -> Subject | None:
     row = articles.get(connection, target)
     return Subject(f"article {row['id']}", row) if row else None
@@ -506,8 +563,17 @@ def _is_id(target: str) -> bool:
 
 _FINDERS: dict[Kind, Callable[[Connection, str], Subject | None]] = {
     "source": _source, "host": _host, "partner": _partner, "article": _article, "delivery": _delivery, "entry": _entry,
-    "group": _group, "stage": _stage, "worker": _worker, "wire": _wire,
+    "group": _group, "subscription": _subscription, "stage": _stage, "worker": _worker, "wire": _wire,
 }  # fmt: skip
+
+_WISHES = (
+    Field("filter", "Filter", hint="empty: everything", optional=True),
+    Field("backfill", "Back-fill too", "flag", optional=True),
+    Field("coalesce", "Newest revision only", "flag", optional=True),
+    Field("relinked", "Changed links too", "flag", optional=True),
+    Field("follow", "All revisions of what went out", "flag", optional=True),
+    Field("days", "Days of history first", "number", "0", optional=True),
+)
 
 ACTIONS: dict[str, Action] = {action.name: action for action in (
     Action("pause-source", "Pause", "source", "{name} is not polled until somebody resumes it. What it brought goes on its way.",
@@ -544,9 +610,37 @@ ACTIONS: dict[str, Action] = {action.name: action for action in (
            "secret and by the one before.", rotate_secret, role="admin", needs_reason=True, grave=True),
     Action("set-concurrency", "Set concurrency", "partner", "So many deliveries to {name} may be in flight at once.", set_concurrency,
            fields=(Field("at_once", "At once", "number", "1 to 64"),)),
+    Action("set-rate", "Set rate", "partner", "So many attempts a minute are made to {name} at most, evenly spaced.", set_rate,
+           fields=(Field("per_minute", "A minute", "number", "0 for no limit"),)),
+    Action("add-endpoint", "Add endpoint", "partner",
+           "The partner of {name} gets a further endpoint, with a subscription and a lane of its own. A webhook's secret is shown once.",
+           _subscribing(subscribing.add_endpoint), role="admin", fields=(
+               Field("url", "Address", hint="https://desk.example/in, /srv/wire, s3://bucket/wire"),
+               Field("format", "Format", hint="brief", optional=True), *_WISHES,
+               Field("per_minute", "At most a minute", "number", "no limit", optional=True))),
+    Action("change-endpoint", "Change endpoint", "partner",
+           "What is filled in changes; positions, log and what waits go on. A disabled endpoint with a new address is active again.",
+           _subscribing(subscribing.change_endpoint), role="admin", fields=(
+               Field("url", "Address", optional=True), Field("format", "Format", optional=True),
+               Field("per_minute", "At most a minute", "number", "0 for no limit", optional=True),
+               Field("at_once", "At once", "number", "1 to 64", optional=True),
+               Field("layout", "Layout of files", hint="usual", optional=True))),
+    Action("remove-endpoint", "Remove endpoint", "partner", "{name} loses this endpoint: what it is owed is not sent any more. Its log "
+           "stays.", _subscribing(subscribing.remove_endpoint), role="admin", needs_reason=True, grave=True),
+    Action("add-subscription", "Add subscription", "partner",
+           "{name} gets whatever any of its subscriptions matches, once.", _subscribing(subscribing.add_subscription), fields=_WISHES),
+    Action("change-subscription", "Change", "subscription",
+           "What is filled in changes {name}, from the next event on. What went out is followed all the same.",
+           _subscribing(subscribing.change_subscription), fields=_WISHES),
+    Action("remove-subscription", "Remove", "subscription",
+           "{name} is asked no more. Withdrawals still reach whoever got an article.", _subscribing(subscribing.remove_subscription),
+           needs_reason=True, grave=True),
     Action("withdraw-article", "Withdraw", "article",
            "Every partner that has {name}, or may have it, is told that it is withdrawn, before anything else. What was not sent yet "
            "is not sent any more.", withdraw_article, needs_reason=True, grave=True),
+    Action("restore-article", "Restore", "article",
+           "The withdrawal of {name} is taken back: partners that were told of it, and those whose filter it fits, get it again.",
+           restore_article, needs_reason=True),
     Action("hold-article", "Hold", "article", "{name} goes nowhere until somebody releases it. What partners have stays with them.",
            hold_article, needs_reason=True),
     Action("release-article", "Release", "article", "Everything that waited of {name} goes out now; an embargo ends.",
@@ -556,9 +650,30 @@ ACTIONS: dict[str, Action] = {action.name: action for action in (
     Action("recategorise-article", "File elsewhere", "article",
            "{name} is filed under this section by your word, above any other; partners that have it get an update.",
            recategorise_article, fields=(Field("section", "Section"),)),
+    Action("file-article", "File under a code", "article",
+           "{name} is filed under this code by your word, above any other; partners that have it get an update.", file_article,
+           fields=(Field("code", "Code", hint="medtop:04000000, or a section"),)),
+    Action("clear-category", "Clear category", "article",
+           "{name} is no longer filed under this code, and will not be again by itself.", clear_category,
+           fields=(Field("code", "Code", hint="medtop:04000000, or a section"),)),
+    Action("confirm-category", "Confirm", "article", "The suggestion holds: {name} is filed under it, and the next training learns it.",
+           confirm_category, fields=(Field("code", "Code"),)),
+    Action("reject-category", "Reject", "article", "The suggestion does not hold: {name} will not be filed under it by itself.",
+           reject_category, fields=(Field("code", "Code"),)),
+    Action("take-back-category", "Let it be found", "article",
+           "What people said of {name} under this scheme is taken back; publisher and models decide again.", take_back_category,
+           fields=(Field("scheme", "Scheme", hint="section, medtop"),)),
+    Action("drop-link", "Drop link", "article", "{name} and the other article are linked no more, whatever a machine finds.", drop_link,
+           fields=(Field("other", "Id of the other article"),)),
+    Action("allow-link", "Allow link", "article", "Whether {name} and the other article are linked is found out again.", allow_link,
+           fields=(Field("other", "Id of the other article"),)),
+    Action("enrich-article", "Look again", "article",
+           "{name} is looked at anew by today's models and neighbours; what people said of it stands.", enrich_article),
     Action("merge-story", "Merge stories", "article", "{name} and all of its story join the story of the other article.", merge_story,
            fields=(Field("into", "Id of the other article"),)),
-    Action("split-story", "Take out of story", "article", "{name} leaves its story and stands alone.", split_story),
+    Action("split-story", "Take out of story", "article",
+           "{name} leaves its story for one of its own, with the others that you name; no machine merges it again.", split_story,
+           fields=(Field("others", "Ids that go with it", hint="none, or several with spaces between", optional=True),)),
     Action("retry-delivery", "Send again", "delivery", "{name} is sent now, under the same id, and counted from its first attempt.",
            retry_delivery),
     Action("drop-delivery", "Drop", "delivery", "{name} is given up: the partner will not get this event.", drop_delivery,

@@ -20,6 +20,7 @@ from services.console.commands import (
     article,
     db,
     key,
+    log,
     partner,
     quarantine,
     run,
@@ -37,7 +38,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )  # fmt: skip
 
-for group in (source, partner, key, article, quarantine, db, taxonomy, section):
+for group in (source, partner, key, article, quarantine, log, db, taxonomy, section):
     app.add_typer(group.app)
 running.register(app)
 run.register(app)

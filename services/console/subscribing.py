@@ -38,7 +38,7 @@ def add_endpoint(order: Order) -> Said:
     format_ = _text(fields, "format") or "brief"
     endpoints.check_format(format_)
     wishes = wishes_of(fields)
-    secrets, shown = _secrets(where.kind, fields, order.randomness)
+    secrets, shown = secrets_of(where.kind, fields, order.randomness)
     endpoint_id = partners.add_endpoint(
         work.connection, row["partner_id"], kind=where.kind, url=where.url, format=format_,
         secrets=vault.seal(order.folder, secrets), concurrency=_whole(fields, "at_once", MOST_AT_ONCE, 1) or 4,
@@ -168,7 +168,8 @@ def new_secret(like: str, randomness: bytes) -> tuple[str, str]:
     return made, made
 
 
-def _secrets(kind: str, fields: Mapping[str, str], randomness: bytes) -> tuple[list[str], str | None]:
+def secrets_of(kind: str, fields: Mapping[str, str], randomness: bytes) -> tuple[list[str], str | None]:
+    """The secrets of a new endpoint, and what is to be shown of them once. OperatorError: a secret that cannot sign."""
     given, scheme = _text(fields, "secret"), _text(fields, "sign") or "v1"
     if kind == "storage":
         if given:

@@ -44,12 +44,13 @@ class World(msgspec.Struct, frozen=True):
     due: int
     dead: int
     host: str
+    subscription: int
 
     def targets(self) -> dict[str, str]:
         """A target for every kind of action."""
         return {"source": str(self.source), "host": self.host, "partner": str(self.partner), "article": self.article,
                 "delivery": str(self.dead), "entry": str(self.bad_entry), "group": f"entry:{self.source}:{EVIL[:40]}",
-                "stage": "deliver", "worker": "fetch", "wire": "wire"}  # fmt: skip
+                "stage": "deliver", "worker": "fetch", "wire": "wire", "subscription": str(self.subscription)}  # fmt: skip
 
 
 def fill(store: Store, folder: Path, words: str = EVIL, url: str = EVIL_URL) -> World:
@@ -84,7 +85,9 @@ def fill(store: Store, folder: Path, words: str = EVIL, url: str = EVIL_URL) -> 
         for queue in ("fetch", "extract", "enrich", "plan", "deliver"):
             workers.beat(c, queue, now)
     due, dead = _deliver(store, partner, words, now)
-    return World(source, partner, "art_1", "art_2", stored_entry, bad_entry, due, dead, host)
+    with store.read() as c:
+        subscription = next(wish["id"] for row in partners.endpoints(c) if row["id"] == partner for wish in row["subscriptions"])
+    return World(source, partner, "art_1", "art_2", stored_entry, bad_entry, due, dead, host, subscription)
 
 
 def _article(article_id: str, words: str, url: str) -> records.Article:

@@ -107,6 +107,16 @@ def withdraw(context: typer.Context, wanted: Wanted, reason: Reason) -> None:
 
 
 @app.command()
+def restore(context: typer.Context, wanted: Wanted, reason: Reason) -> None:
+    """Take the withdrawal of an article back; whoever was told of it gets the article again.
+
+    \b
+    briefwire article restore art_1c2f --reason "withdrawn by mistake"
+    """
+    show.say(_do(context.obj, "restore-article", wanted, reason))
+
+
+@app.command()
 def hold(context: typer.Context, wanted: Wanted, reason: Reason) -> None:
     """Hold an article back until somebody releases it.
 

@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from services.console import actions, endpoints, show
+from services.console import actions, endpoints, reasons, show, subscribing
+from services.console.commands import endpoint, judging
 from services.console.commands.options import Json, Reason
 from services.console.opening import Opening
 from services.publish import deliver, render, trial
@@ -17,7 +18,11 @@ from shared.errors import OperatorError
 from shared.store import console, ledger, partners
 
 app = typer.Typer(name="partner", help="Who gets it: webhooks and storage targets.", no_args_is_help=True)
+app.add_typer(endpoint.endpoint)
+app.add_typer(endpoint.subscription)
+judging.register(app)
 
+Each = Annotated[int | None, typer.Option("--endpoint", metavar="N", help="Only this one of its endpoints.")]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The partner's name, as `partner list` shows it.")]
 
 
@@ -41,9 +46,12 @@ def add(
         bool, typer.Option("--coalesce", help="Skip unsent revisions that a newer one overtakes.")
     ] = False,
     relinked: Annotated[bool, typer.Option("--relinked", help="Also when only an article's links changed.")] = False,
-    secret: Annotated[
-        str | None, typer.Option("--secret", metavar="whsec_…", help="Sign with this; one is made unless given.")
-    ] = None,
+    follow: endpoint.Follow = None,
+    days: endpoint.Days = None,
+    per_minute: endpoint.Rate = None,
+    layout: endpoint.Layout = None,
+    secret: endpoint.Secret = None,
+    sign: endpoint.Sign = "v1",
     concurrency: Annotated[
         int, typer.Option("--concurrency", metavar="N", min=1, max=64, help="Articles in flight at once.")
     ] = 4,
@@ -52,50 +60,47 @@ def add(
 ) -> None:
     """Send what comes in to a webhook, a folder or a bucket.
 
-    From the next event on. Prints a new secret once.
+    From the next event on; with --days N the articles of the last N days first. Prints a new secret once. A partner may have
+    further endpoints (`partner endpoint add`), each endpoint several subscriptions (`partner subscription add`).
 
     \b
     briefwire partner add https://desk.example/in --name desk --filter 'section = "Economy" and language = "en"'
     briefwire partner add /srv/wire --name archive --backfill
-    briefwire partner add s3://bucket/wire --format ninjs
+    briefwire partner add s3://bucket/wire --format ninjs --days 7
+    briefwire partner add https://desk.example/in --sign v1a --per-minute 120
     """
     opening: Opening = context.obj
     where = endpoints.place(url)
     endpoints.check_format(format_)
     endpoints.check_filter(filter_)
-    secrets = _secrets(where, secret)
+    given = {"secret": secret or "", "sign": sign}
+    secrets, shown = subscribing.secrets_of(where.kind, given, os.urandom(32))
+    layout = subscribing.layout_of({"layout": layout or ""}, where.kind)
     if where.kind == "webhook" and not no_check:
         endpoints.check_reachable(opening.settings, url)
     label = name or where.name
     opening.store(create=True)
     wishes: dict[str, Any] = {"format": format_, "filter": filter_, "backfill": backfill, "coalesce": coalesce, "relinked": relinked,
-                              "concurrency": concurrency, "secrets": vault.seal(opening.settings.folder, secrets)}  # fmt: skip
+                              "concurrency": concurrency, "secrets": vault.seal(opening.settings.folder, secrets),
+                              "follow": follow is not False, "per_minute": per_minute or None, "layout": layout,
+                              "days": days or 0}  # fmt: skip
     with opening.change("add-partner", f"partner {label}", where.url) as (connection, now):
         _, endpoint_id = partners.add_partner(connection, name=label, kind=where.kind, url=where.url, now=now, **wishes)
-    made = secrets[0] if secrets and secret is None else None
-    added = {"name": label, "endpoint": endpoint_id, "kind": where.kind, "url": where.url, "format": format_}
-    _tell_added(added, made, json_=json_)
+    added = {"name": label, "endpoint": endpoint_id, "kind": where.kind, "url": where.url, "format": format_, "days": days or 0,
+             "cannot_hold": endpoint.cannot_hold(format_)}  # fmt: skip
+    _tell_added(added, shown, json_=json_)
 
 
 def _tell_added(added: dict[str, Any], secret: str | None, *, json_: bool) -> None:
     if json_:
         show.as_json(added | {"secret": secret})
         return
-    show.say("Added {name}: {kind} {url}, format {format}, from the next event on.".format_map(added))
+    since = f"the last {added['days']:g} days first" if added["days"] else "from the next event on"
+    show.say(f"Added {added['name']}: {added['kind']} {added['url']}, format {added['format']}, {since}.")
+    endpoint.say_format(added["format"])
     if secret:
         show.say(f"  Secret (shown once; the partner verifies with it): {secret}")
     show.say(f"  `briefwire partner test {added['name']}` sends it a test event.")
-
-
-def _secrets(where: endpoints.Place, secret: str | None) -> list[str]:
-    if where.kind == "storage":
-        if secret is not None:
-            raise OperatorError("Files in a storage target are not signed.", "Leave --secret out.")
-        return []
-    if secret is None:
-        return [endpoints.new_secret()]
-    endpoints.check_secret(secret)
-    return [secret]
 
 
 @app.command("list")
@@ -127,19 +132,19 @@ def _listed(row: dict[str, Any], book: ledger.DeliveryLine | None) -> dict[str, 
 
 
 @app.command()
-def pause(context: typer.Context, name: Name) -> None:
+def pause(context: typer.Context, name: Name, which: Each = None) -> None:
     """Stop sending to a partner; what it is owed waits for it."""
-    for done in _do(context.obj, "pause-partner", name):
+    for done in _do(context.obj, "pause-partner", name, which):
         show.say(f"{done.said} `briefwire partner resume {name}` sends it.")
 
 
 @app.command()
-def resume(context: typer.Context, name: Name) -> None:
+def resume(context: typer.Context, name: Name, which: Each = None) -> None:
     """Send to a paused or disabled partner again.
 
     What waits goes first.
     """
-    for done in _do(context.obj, "resume-partner", name):
+    for done in _do(context.obj, "resume-partner", name, which):
         show.say(done.said)
 
 
@@ -149,17 +154,20 @@ def replay(
     name: Name,
     first: Annotated[int, typer.Option("--from", metavar="N", min=1, help="The first position.")],
     last: Annotated[int, typer.Option("--to", metavar="N", min=1, help="The last position.")],
+    which: endpoint.Which = None,
     reason: Reason = "",
 ) -> None:
     """Send a range of positions again, in order, under the same ids.
 
+    Positions are an endpoint's own: name it where the partner has several.
+
     \b
     briefwire partner replay desk --from 100 --to 180 --reason "they lost a day"
     """
-    for done in _do(
-        context.obj, "replay-partner", name, reason=reason, fields={"first": str(first), "last": str(last)}
-    ):
-        show.say(done.said)
+    with context.obj.read() as connection:
+        one = reasons.one_endpoint(connection, name, which)
+    fields = {"first": str(first), "last": str(last)}
+    show.say(context.obj.perform("replay-partner", one["id"], reason=reason, fields=fields).said)
 
 
 @app.command("rotate-secret")
@@ -167,6 +175,7 @@ def rotate_secret(
     context: typer.Context,
     name: Name,
     reason: Reason,
+    which: endpoint.Which = None,
     json_: Json = False,
 ) -> None:
     """Give a partner a new secret; the one before signs along.
@@ -176,20 +185,22 @@ def rotate_secret(
     \b
     briefwire partner rotate-secret desk --reason "yearly"
     """
-    done = _do(context.obj, "rotate-secret", name, reason=reason)
+    with context.obj.read() as connection:
+        row = reasons.one_endpoint(connection, name, which)
+    done = context.obj.perform("rotate-secret", row["id"], reason=reason)
     if json_:
-        show.as_json([{"partner": name, "secret": one.secret} for one in done])
+        show.as_json([{"partner": name, "endpoint": row["id"], "secret": done.secret}])
         return
-    for one in done:
-        show.say(f"{one.said}\n  Secret (shown once): {one.secret}")
+    show.say(f"{done.said}\n  Secret (shown once): {done.secret}")
 
 
-def _do(
-    opening: Opening, action: str, name: str, *, reason: str = "", fields: dict[str, str] | None = None
-) -> list[actions.Done]:
+def _do(opening: Opening, action: str, name: str, which: int | None) -> list[actions.Done]:
+    """Does it to one of the partner's endpoints, or to each of them."""
     with opening.read() as connection:
-        rows = partners.of_partner(connection, name)
-    return [opening.perform(action, row["id"], reason=reason, fields=fields) for row in rows]
+        rows = (
+            partners.of_partner(connection, name) if which is None else [reasons.one_endpoint(connection, name, which)]
+        )
+    return [opening.perform(action, row["id"]) for row in rows]
 
 
 @app.command()
