@@ -16,7 +16,9 @@ from multiprocessing.connection import Connection as Pipe
 from typing import Any
 
 _OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Type: application/json\r\n\r\n{}"
-_HTML = b"<!doctype html><title>Nothing new</title><p>" + b"This page is no article and says so at some length. " * 40
+_HTML = b"<!doctype html><title>Nothing new</title>" + b"".join(
+    b"<li><a href='/%d'>This link leads to a page that is of no use to anybody</a>" % n for n in range(40)
+)  # links alone: no article, so that nothing behind the fetch has work
 _PAGE = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nContent-Type: text/html\r\n\r\n" % len(_HTML) + _HTML
 
 

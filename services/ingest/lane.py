@@ -1,26 +1,33 @@
-"""A host's lane, drained politely: one page after the other, a gap between them, the host's wishes obeyed.
+"""A host's lane, drained politely: so many pages in flight, a gap between requests, the host's wishes obeyed.
 
-claim the lane | fetch one page | commit its bytes, or its fate | wait the gap | ... | rest the lane
+    claim the lane | wait for the instant reserved | fetch | commit the bytes, or their fate | ... | rest the lane
+
+Every request's instant is reserved on the lane's row, so the gap holds between workers and polls too. Commits of all lanes of
+a worker go together (`services.ingest.crew`).
 """
 
 from __future__ import annotations
 
 import datetime as dt
+import threading
 import time
+from collections import deque
 
 import msgspec
 
-from services.ingest import fetch, manners, storing
+from services.ingest import crew, directives, fetch, manners, schedule, storing
 from shared import clock, pages, queue
 from shared.errors import Rejected
 from shared.models import LaneRow, Row
-from shared.queue import Failure, Work, attempt, begin, holding
-from shared.store import articles, claims, events, intake, lanes
+from shared.queue import Failure, Work, attempt, holding
+from shared.store import articles, claims, events, intake, lanes, switches
 
 CFG = queue.SETTINGS
-SLICE_S = 5.0  # a drain gives its thread back after this long; what is left is rung again
-CALL_S = CFG.fetch.deadline_s + 5.0
+SLICE_S = 5.0  # a drain gives its place back after this long; what is left is rung again
+CALL_S = 2 * CFG.fetch.deadline_s + 5.0  # robots.txt and the page
+LOOK_AHEAD = 16  # entries read at once
 TRIES = 10
+TRIES_OF_A_DEAD_HOST = 40  # about eight days
 
 _HOST_FAULTS = frozenset((
     "slow-down", "dns-failed", "dns-timeout", "connect-refused", "connect-timeout", "connect-failed",
@@ -28,45 +35,146 @@ _HOST_FAULTS = frozenset((
 ))  # fmt: skip
 """Reasons that say something about the host, not about one page: its whole lane waits."""
 
+together = crew.Together()
 
-def drain(key: str) -> None:
-    """Fetches what is due on the lane, for a few seconds."""
-    with begin() as work:
-        lane = lanes.claim(work.connection, key, work.now, claims.LEASE_S + CALL_S)
+
+def drain(key: str) -> bool:
+    """Fetches what is due on the lane, for a few seconds. Returns whether more may be fetched right now."""
+    lane = together.commit(lambda work: _claim(work, key))
     if lane is None:
-        return
+        return False
     with holding(LaneRow, [lane]):
-        blocked = _fetch_some(lane)
-        with begin() as work:
-            left = lanes.rest(
-                work.connection, lane, blocked_until=blocked, failures=lane["failures"] + 1 if blocked else 0
-            )
-            if left is not None and left <= work.now and blocked is None:
-                work.ring("host.due", [key])
+        draining = Drain(lane)
+        draining.run()
+        left = together.commit(draining.rest)
+        return left is not None and left <= clock.now()
 
 
-def _fetch_some(lane: Row) -> dt.datetime | None:
-    """Fetches until nothing is due or the time is up. Returns until when the whole lane must wait."""
-    until, blocked = time.monotonic() + SLICE_S, None
-    while blocked is None and time.monotonic() < until:
-        entry = _next(lane["key"])
+def _claim(work: Work, key: str) -> Row | None:
+    if "fetch" in switches.stopped(work.connection):
+        return None
+    return lanes.claim(work.connection, key, work.now, claims.LEASE_S + CALL_S)
+
+
+class Step(msgspec.Struct, frozen=True):
+    """The next request: its entry, and the instant reserved for it."""
+
+    entry: Row
+    at: dt.datetime
+
+
+class Drain:
+    """One claim of a lane: what is known of it, and what is under way. Several threads may share it."""
+
+    def __init__(self, lane: Row) -> None:
+        self.lane, self.host = lane, lane["key"].removeprefix("host:")
+        self.until = time.monotonic() + SLICE_S
+        self.lost = False
+        self.blocked: dt.datetime | None = None
+        self.slow_s: float = lane["slow_s"]
+        self.fetched = 0
+        self._todo: deque[Row] = deque()
+        self._taken: set[int] = set()
+        self._lock = threading.Lock()
+
+    def run(self) -> None:
+        """Fetches with as many threads as the host may have requests in flight."""
+        at_once = manners.at_once(self.host)
+        others = [threading.Thread(target=self._fetch_some, daemon=True) for _ in range(at_once - 1)]
+        for thread in others:
+            thread.start()
+        self._fetch_some()
+        for thread in others:
+            thread.join()
+
+    def rest(self, work: Work) -> dt.datetime | None:
+        """Frees the lane; returns when it has work again, not before its host may be spoken to."""
+        now = lanes.held(work.connection, self.lane)
+        if now is None:
+            return None
+        until = max(filter(None, (now["blocked_until"], self.blocked)), default=None)
+        failures = now["failures"] + 1 if self.blocked else 0 if self.fetched else now["failures"]
+        left = lanes.rest(
+            work.connection, self.lane, blocked_until=until, failures=failures, slow_s=self.slow_s, attempts=0
+        )
+        return max(left, until) if left is not None and until is not None else left
+
+    def _fetch_some(self) -> None:
+        step = together.commit(self._next)
+        while step is not None:
+            time.sleep(max(0.0, (step.at - clock.now()).total_seconds()))
+            entry, started = step.entry, clock.now()
+            got = attempt(page_of, entry)
+            step = together.commit(lambda work: self._settled(work, entry, got, started))  # noqa: B023  called at once
+
+    def _settled(self, work: Work, entry: Row, got: Got | Failure, started: dt.datetime) -> Step | None:
+        """Commits what a fetch came to, and reserves the next one."""
+        now = lanes.held(work.connection, self.lane)
+        if now is None:
+            self.lost = True
+            return None  # the lease went to somebody else, who will see this entry still due
+        gap_s = manners.gap_s(self.host, entry["url"])
+        blocked = settle(work, now, entry, got)
+        self._learn(got, blocked, gap_s)
+        earliest = started + dt.timedelta(seconds=max(gap_s, self.slow_s))
+        if now["blocked_until"] is None or now["blocked_until"] < earliest:
+            now["blocked_until"] = earliest
+            if earliest > work.now:
+                lanes.keep_free(work.connection, self.lane, earliest)
+        return self._reserved(work, now, gap_s)
+
+    def _learn(self, got: Got | Failure, blocked: dt.datetime | None, gap_s: float) -> None:
+        self.fetched += 1
+        if blocked is not None:
+            self.blocked = max(blocked, self.blocked or blocked)
+        if isinstance(got, Failure) and got.reason == "slow-down":
+            self.slow_s = schedule.slower(self.slow_s, gap_s)
+        elif not isinstance(got, Failure):
+            self.slow_s = schedule.quicker(self.slow_s, gap_s)
+
+    def _next(self, work: Work) -> Step | None:
+        now = lanes.held(work.connection, self.lane)
+        return self._reserved(work, now, manners.gap_s(self.host, None)) if now is not None else None
+
+    def _reserved(self, work: Work, now: Row, gap_s: float) -> Step | None:
+        """The next entry with its instant; None where the drain is to end."""
+        ended = self.lost or self.blocked is not None or now["paused"] or time.monotonic() > self.until
+        entry = None if ended else self._picked(work)
         if entry is None:
-            break
-        got = attempt(page_of, entry)
-        with begin() as work:
-            blocked = settle(work, lane, entry, got)
-        time.sleep(min(gap_s(entry["url"]), SLICE_S))
-    return blocked
+            return None
+        at = lanes.reserve(work.connection, now, work.now, max(gap_s, self.slow_s), within_s=SLICE_S)
+        if at is None:
+            self._put_back(entry)
+            return None
+        if (now["lease_until"] - work.now).total_seconds() < SLICE_S + CALL_S + 5.0:
+            claims.renew(work.connection, LaneRow, self.lane, work.now, claims.LEASE_S + CALL_S)
+        return Step(entry, at)
+
+    def _picked(self, work: Work) -> Row | None:
+        """An entry that is due and that no thread of ours has. One taken by a transaction that failed waits for the next drain."""
+        with self._lock:
+            if not self._todo:
+                found = intake.next_to_fetch(work.connection, self.host, work.now, LOOK_AHEAD, but=self._taken)
+                self._todo.extend(found)
+            entry = self._todo.popleft() if self._todo else None
+            if entry is not None:
+                self._taken.add(entry["id"])
+            return entry
+
+    def _put_back(self, entry: Row) -> None:
+        with self._lock:
+            self._todo.appendleft(entry)
+            self._taken.discard(entry["id"])
 
 
-class Shelved(msgspec.Struct, frozen=True):
-    """A page whose bytes stand on the page shelf already."""
+class Fetched(msgspec.Struct, frozen=True):
+    """A page as it is to be kept, packed or on the shelf already, and what it asks of robots."""
 
-    page: fetch.Page
-    place: str
+    page: intake.NewPage
+    asks: tuple[str, ...] = ()
 
 
-Got = fetch.Page | Shelved | fetch.NotModified | fetch.Gone
+Got = Fetched | fetch.NotModified | fetch.Gone
 
 
 def page_of(entry: Row) -> Got:
@@ -78,22 +186,39 @@ def page_of(entry: Row) -> Got:
         if not decision.allowed:
             raise Rejected("robots-disallowed", decision.why)
     got = fetch.get(queue.door(), entry["url"], etag=entry["etag"], last_modified=entry["last_modified"])
-    if isinstance(got, fetch.Page) and CFG.store.pages:
-        return Shelved(got, pages.shelve(CFG.store.pages, got.body))
-    return got
+    return fetched(got) if isinstance(got, fetch.Page) else got
+
+
+def fetched(page: fetch.Page) -> Fetched:
+    """The page made ready for its row, outside of any transaction. Raises Retryable where the page shelf does not answer."""
+    asks = tuple(one for one in directives.read(page.headers, page.body, page.fetched_at) if one in CFG.fetch.obey)
+    on_shelf = bool(CFG.store.pages) and not asks
+    kept = intake.NewPage(
+        body=page.body,
+        requested_url=page.requested_url,
+        final_url=page.final_url,
+        status=page.status,
+        content_type=page.content_type,
+        fetched_at=page.fetched_at,
+        etag=page.etag,
+        last_modified=page.last_modified,
+        place=pages.shelve(CFG.store.pages, page.body) if on_shelf else None,
+        packed=None if on_shelf else pages.pack(page.body),
+        directives=" ".join(asks) or None,
+    )
+    return Fetched(kept, asks)
 
 
 def settle(work: Work, lane: Row, entry: Row, got: Got | Failure) -> dt.datetime | None:
-    """Commits what a fetch came to. Returns until when the whole lane must wait, None where it may go on."""
-    if not claims.renew(work.connection, LaneRow, lane, work.now, claims.LEASE_S + CALL_S):
-        return work.now  # the lease went to somebody else, who will see this entry still due
-    if not isinstance(got, fetch.Page | Shelved) and intake.changed_since(work.connection, entry):
+    """Commits what a fetch over a held lane came to. Returns until when the whole lane must wait, None where it may go on."""
+    if not isinstance(got, Fetched) and intake.changed_since(work.connection, entry):
         return None  # an answer about an older text; the entry is due again
     match got:
-        case fetch.Page():
-            _keep(work, entry, got, None)
-        case Shelved(page=page, place=place):
-            _keep(work, entry, page, place)
+        case Fetched(asks=asks) if "noindex" in asks:
+            _not_for_us(work, entry)
+        case Fetched(page=page):
+            intake.keep_page(work.connection, entry["id"], page, seen=entry["item_hash"])
+            work.ring("page.fetched", [entry["id"]])
         case fetch.NotModified():
             _unchanged(work, entry)
         case fetch.Gone():
@@ -105,32 +230,13 @@ def settle(work: Work, lane: Row, entry: Row, got: Got | Failure) -> dt.datetime
     return None
 
 
-def gap_s(url: str | None) -> float:
-    """Seconds between two requests to the host: ours, or the longer gap that its robots.txt asks for."""
-    asked = manners.gap_s(url) if url and CFG.fetch.robots else 0.0
-    return max(CFG.fetch.gap_s, asked)
-
-
-def _next(key: str) -> Row | None:
-    with queue.store().read() as connection:
-        found = intake.next_to_fetch(connection, key.removeprefix("host:"), clock.now(), 1)
-    return found[0] if found else None
-
-
-def _keep(work: Work, entry: Row, page: fetch.Page, place: str | None) -> None:
-    kept = intake.NewPage(
-        body=page.body,
-        requested_url=page.requested_url,
-        final_url=page.final_url,
-        status=page.status,
-        content_type=page.content_type,
-        fetched_at=work.now,
-        etag=page.etag,
-        last_modified=page.last_modified,
-        place=place,
-    )
-    intake.keep_page(work.connection, entry["id"], kept, seen=entry["item_hash"])
-    work.ring("page.fetched", [entry["id"]])
+def _not_for_us(work: Work, entry: Row) -> None:
+    """A page that is not to be indexed is not taken in; an article that is known stays as it is, and is looked at again."""
+    detail = "The page asks robots not to index it (noindex), which `fetch.obey` obeys."
+    known = entry["state"] != "waiting"
+    revisit = storing.revisit_at(entry["seen_at"], work.now, CFG.fetch.revisit_pace) if known else None
+    state = entry["state"] if known else "quarantined"
+    intake.finish_entry(work.connection, entry["id"], state, reason="noindex", detail=detail, revisit_at=revisit)
 
 
 def _unchanged(work: Work, entry: Row) -> None:
@@ -166,16 +272,21 @@ def withdraw(work: Work, article_id: str, reason: str) -> None:
 
 def _later(work: Work, lane: Row, entry: Row, failure: Failure) -> dt.datetime | None:
     failures = entry["failures"] + 1
-    if failures >= TRIES:
+    if failures >= TRIES and (failures > lane["failures"] + 1 or failures >= TRIES_OF_A_DEAD_HOST):
         _never(work, entry, failure.reason, failure.detail)
     else:
         wait_s = max(queue.backoff_s(failures, base_s=10.0, limit_s=6 * 3600.0), failure.after_s or 0.0)
         due_at = work.now + dt.timedelta(seconds=wait_s)
         intake.put_off(work.connection, entry["id"], due_at, failure.reason, failure.detail, failures=failures)
+    return pause_until(lane, failure, work.now)
+
+
+def pause_until(lane: Row, failure: Failure, now: dt.datetime) -> dt.datetime | None:
+    """Until when a host is left alone after that; None where the failure is one page's, not the host's."""
     if failure.reason not in _HOST_FAULTS:
         return None
     pause_s = max(queue.backoff_s(lane["failures"] + 1, base_s=2.0, limit_s=600.0), failure.after_s or 0.0)
-    return work.now + dt.timedelta(seconds=pause_s)
+    return now + dt.timedelta(seconds=min(pause_s, schedule.WEEK_S))
 
 
 def _never(work: Work, entry: Row, reason: str, detail: str) -> None:

@@ -33,9 +33,23 @@ def ask(url: str) -> robots.Decision:
     return decision
 
 
-def gap_s(url: str) -> float:
-    """Seconds between requests that the host's robots.txt asks of us, as far as it is known already."""
-    known = _known.get(urls.host_key(url))
+def gap_s(host: str, url: str | None) -> float:
+    """Seconds between two requests to a host: ours, or the longer gap that its robots.txt asks for, as far as it is known."""
+    cfg = queue.SETTINGS.fetch
+    own_s = cfg.hosts[host].gap_s if host in cfg.hosts else None
+    asked_s = _asked_s(host, url) if cfg.robots and url else 0.0
+    return max(cfg.gap_s if own_s is None else own_s, asked_s)
+
+
+def at_once(host: str) -> int:
+    """How many requests may be in flight to a host."""
+    cfg = queue.SETTINGS.fetch
+    own = cfg.hosts[host].at_once if host in cfg.hosts else None
+    return max(1, cfg.at_once if own is None else own)
+
+
+def _asked_s(host: str, url: str) -> float:
+    known = _known.get(host)
     if known is None:
         return 0.0
     return robots.decide(known[1], url, queue.user_agent(queue.SETTINGS)).crawl_delay_s or 0.0

@@ -5,16 +5,19 @@ from __future__ import annotations
 import datetime as dt
 import random
 import secrets
-from typing import Any
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import msgspec
 
-from services.ingest import polling, schedule
-from shared import queue, vault
+from services.ingest import folder, lane, manners, polling, schedule
+from services.ingest.profiles import Profile
+from shared import clock, queue, vault
 from shared.models import Row, SourceRow
-from shared.queue import Failure, Work
+from shared.queue import Failure, Work, attempt, holding
 from shared.records import from_json, to_json
-from shared.store import claims, installation, intake, websub
+from shared.store import claims, installation, intake, lanes, switches, websub
 
 CFG = queue.SETTINGS
 
@@ -29,8 +32,56 @@ LIMITS = schedule.Limits(
 )
 
 
+LATE_S = 10.0  # a poll whose host is not to be spoken to for longer than this is put off
+
+ProfileOf = Callable[[Row], Profile | None]
+
+
+class Ready(NamedTuple):
+    """A claimed source, and the instant at which its host may be asked."""
+
+    row: Row
+    at: dt.datetime
+
+
+def poll(source_id: int, profile_of: ProfileOf) -> None:
+    """One poll of a source that is due: claimed, fetched when its host may be spoken to, committed."""
+    ready = lane.together.commit(lambda work: _claim(work, source_id))
+    if ready is None:
+        return
+    if ready.row["kind"] == "folder":
+        folder.poll(ready.row)
+        return
+    with holding(SourceRow, [ready.row]):
+        time.sleep(max(0.0, (ready.at - clock.now()).total_seconds()))
+        got = attempt(polling.read, queue.door(), ready.row, profile_of(ready.row))
+        lane.together.commit(lambda work: settle(work, ready.row, got))
+
+
+def _claim(work: Work, source_id: int) -> Ready | None:
+    """None: somebody else polls it, it is not due, or its host wants to be left alone; then it is due afterwards."""
+    if "poll" in switches.stopped(work.connection):
+        return None
+    rows = intake.claim_sources(work.connection, [source_id], work.now)
+    if not rows:
+        return None
+    row, host = rows[0], polling.host_of(rows[0]["url"])
+    if host is None:
+        return Ready(row, work.now)
+    its = lanes.of_host(work.connection, host)
+    at = lanes.reserve(
+        work.connection, its, work.now, max(manners.gap_s(host, row["url"]), its["slow_s"]), within_s=LATE_S
+    )
+    if at is None:
+        claims.settle(work.connection, SourceRow, row, due_at=its["blocked_until"])
+        return None
+    return Ready(row, at)
+
+
 def settle(work: Work, row: Row, got: polling.Read | Failure) -> None:
     """Commits a poll of a claimed source."""
+    if isinstance(got, Failure):
+        _slow_down(work, row, got)
     outcome, values = _failed(row, got) if isinstance(got, Failure) else _read(work, row, got)
     limits = limits_of(work.now - row["created_at"])
     decided = schedule.decide(_state(work, row), outcome, work.now, random.random(), limits)  # noqa: S311 - jitter
@@ -51,6 +102,18 @@ def limits_of(age: dt.timedelta) -> schedule.Limits:
     return (
         LIMITS if age > NEW else msgspec.structs.replace(LIMITS, max_s=min(LIMITS.max_s, max(LIMITS.min_s, NEW_MAX_S)))
     )
+
+
+def _slow_down(work: Work, row: Row, failure: Failure) -> None:
+    """A host that asks for fewer requests gets fewer of all kinds: its pages wait too."""
+    host = polling.host_of(row["url"])
+    if failure.reason != "slow-down" or host is None:
+        return
+    its = lanes.of_host(work.connection, host)
+    until = lane.pause_until(its, failure, work.now)
+    if until is not None:
+        slow_s = schedule.slower(its["slow_s"], manners.gap_s(host, row["url"]))
+        lanes.block(work.connection, its, until, slow_s)
 
 
 def _failed(row: Row, failure: Failure) -> tuple[schedule.Outcome, dict[str, Any]]:

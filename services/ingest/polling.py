@@ -82,11 +82,12 @@ def parse(kind: str, body: bytes, url: str, content_type: str | None, profile: P
 def new_entries(feed: records.Feed, *, first_poll: bool, now: dt.datetime, backfill_days: float) -> list[NewEntry]:
     """The feed's entries with their lanes; those without a usable link are kept too, with no lane."""
     return [
-        NewEntry(entry, _host(entry.url), schedule.backfill(entry, first_poll, now, backfill_days)) for entry in feed.entries
+        NewEntry(entry, host_of(entry.url), schedule.backfill(entry, first_poll, now, backfill_days)) for entry in feed.entries
     ]  # fmt: skip
 
 
-def _host(url: str | None) -> str | None:
+def host_of(url: str | None) -> str | None:
+    """The key of the host's lane; None where the URL leads nowhere that we could ask."""
     try:
         return urls.host_key(url) if url else None
     except Rejected:

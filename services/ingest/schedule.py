@@ -5,6 +5,7 @@
     overdue(last_new_at, rhythm, now)       -> bool     silent for longer than its own habit
     backfill(entry, first_poll, seen_at)    -> bool     old news that must not go out as new
     revisit(age_s)                          -> seconds  until a published page is looked at again
+    slower, quicker(slow_s, gap_s)          -> seconds  between two requests to a host that asked for fewer
 
 Errors back off to a probe a day and never stop a source for good; only a 410 stops it, and says so.
 """
@@ -247,6 +248,20 @@ def backfill(entry: Entry, first_poll: bool, seen_at: dt.datetime, days: float =
     if first_poll or dated is None:
         return first_poll
     return seen_at - dt.datetime.fromisoformat(dated) > dt.timedelta(days=days)
+
+
+SLOWEST_S: Final = 60.0
+
+
+def slower(slow_s: float, gap_s: float) -> float:
+    """The learned gap of a host, in seconds, once it asked for fewer requests: twice what it had, a second at least."""
+    return min(max(2.0 * slow_s, 2.0 * gap_s, 1.0), SLOWEST_S)
+
+
+def quicker(slow_s: float, gap_s: float) -> float:
+    """The learned gap after a page that came without complaint: a tenth less; 0 once the usual gap is as long."""
+    less = 0.9 * slow_s
+    return less if less > max(gap_s, 0.1) else 0.0
 
 
 _REVISITS: Final = (

@@ -6,18 +6,20 @@ import datetime as dt
 import functools
 from pathlib import Path
 
+from celery import signals
 from sqlalchemy import Connection
 
-from services.ingest import lane, normalise, polled, polling, profiles, storing, websub
+from services.ingest import crew, lane, normalise, polled, profiles, storing, websub
 from services.ingest.normalise import Extracted, Finding
 from shared import clock, queue, vault
-from shared.models import EntryRow, Row, SourceRow
+from shared.models import EntryRow, Row
 from shared.queue import Failure, attempt, begin, holding
 from shared.sandbox import Sandbox
 from shared.store import claims, intake
 from shared.store import websub as subscriptions
 
 CFG = queue.SETTINGS
+PATIENCE_S = 3.0  # for fetches under way when a worker ends
 BIG = 1_000_000  # bytes above which a page is extracted in a child with a CPU limit
 
 _careful = Sandbox("services.ingest.normalise:extract", cpu_s=10.0, memory_mb=2048, wall_s=30.0)
@@ -29,16 +31,54 @@ def known_profiles() -> profiles.Profiles:
     return profiles.load([Path(folder) for folder in CFG.ingest.profiles])
 
 
+_crew: crew.Crew | None = None
+"""Of a fetch worker; None elsewhere: there a task does its work itself."""
+
+
+def _muster(**_: object) -> None:
+    global _crew
+    _crew = crew.Crew(CFG.fetch.in_flight)
+
+
+def _dismiss(**_: object) -> None:
+    if _crew is not None:
+        _crew.end(PATIENCE_S)
+
+
+signals.worker_init.connect(_muster)
+signals.worker_shutdown.connect(_dismiss)
+
+
 @queue.task("ingest.poll_source")
 def poll_source(ids: list[int]) -> None:
     """Feed bytes become entries."""
-    with begin() as work:
-        rows = intake.claim_sources(work.connection, ids, work.now)
-    for row in rows:
-        with holding(SourceRow, [row]):
-            got = attempt(polling.read, queue.door(), row, profile_of(row))
-            with begin() as work:
-                polled.settle(work, row, got)
+    for source_id in ids:
+        _hand_over(str(source_id), _poll, "source.due")
+
+
+@queue.task("ingest.fetch_host")
+def fetch_host(keys: list[str]) -> None:
+    """A host's lane becomes pages, politely."""
+    for key in keys:
+        _hand_over(key, lane.drain, "host.due")
+
+
+def _hand_over(key: str, task: crew.Task, wake: str) -> None:
+    """Waiting for sites is the crew's; a task of the queue only waits where the crew is full."""
+    again = functools.partial(_ring, wake)
+    if _crew is not None:
+        _crew.take(key, task, again)
+    elif task(key):
+        again(key)
+
+
+def _ring(wake: str, key: str) -> None:
+    queue.bell.ring(wake, [key])
+
+
+def _poll(key: str) -> bool:
+    polled.poll(int(key), profile_of)
+    return False
 
 
 @queue.task("ingest.ask_hubs")
@@ -64,13 +104,6 @@ def _settle_hub(work: queue.Work, row: Row, got: Failure | None) -> None:
     subscriptions.asked(work.connection, row, again, got.detail if got else None)
 
 
-@queue.task("ingest.fetch_host")
-def fetch_host(keys: list[str]) -> None:
-    """A host's lane becomes pages, politely."""
-    for key in keys:
-        lane.drain(key)
-
-
 @queue.task("ingest.extract_pages")
 def extract_pages(ids: list[int]) -> None:
     """Pages become article revisions."""
@@ -92,7 +125,7 @@ def _results(rows: list[Row]) -> list[storing.Result]:
     with queue.store().read() as connection:
         pages = intake.pages(connection, [row["page_id"] for row in rows])
         sources = intake.source_facts(connection, {row["source_id"] for row in rows})
-    found = [_extract(row, pages[row["page_id"]], sources[row["source_id"]]) for row in rows]
+    found = [_extract(row, pages.get(row["page_id"]), sources[row["source_id"]]) for row in rows]
     with queue.store().read() as connection:
         return [_compared(connection, row, one) for row, one in zip(rows, found, strict=True)]
 
@@ -104,7 +137,9 @@ def _compared(connection: Connection, row: Row, found: Extracted | Failure) -> s
     return compared if isinstance(compared, Failure) else (found, compared)
 
 
-def _extract(row: Row, page: Row, source: Row) -> Extracted | Failure:
+def _extract(row: Row, page: Row | None, source: Row) -> Extracted | Failure:
+    if page is None:
+        return Failure("bytes-forgotten", "The bytes of this page are not kept any more.", later=False)
     if claims.poisoned(row):
         return Failure("crashed", f"Extracting this page ended its worker {row['attempts'] - 1} times.", later=False)
     finding = Finding(source["name"], intake.entry_of(row), page["requested_url"], page["final_url"], row["backfill"])

@@ -42,6 +42,10 @@ class NewPage(msgspec.Struct, frozen=True):
     last_modified: str | None = None
     place: str | None = None
     """Where the bytes stand already, if not in the row (`shared.pages.shelve`)."""
+    packed: bytes | None = None
+    """The bytes packed already, so that no transaction has to."""
+    directives: str | None = None
+    """What the page asks of robots, parted by spaces, as far as that is obeyed."""
 
 
 def add_source(connection: Connection, *, name: str, url: str, kind: str, profile: str | None, now: dt.datetime) -> int:
@@ -102,15 +106,15 @@ def add_entries(
     rows = [_entry_row(source_id, new, now) for new in found]
     known = _known(connection, source_id, [row["key_hash"] for row in rows])
     fresh = [row for row in rows if row["key_hash"] not in known]
+    changed = [row for row in rows if row["host"] and known.get(row["key_hash"], row["item_hash"]) != row["item_hash"]]
+    hosts = {lanes.host_lane(row["host"]) for row in [*fresh, *changed] if row["host"]}
+    lanes.wake(connection, "host", hosts, now)  # lanes before entries, as whoever drains them locks them
     added = set(insert_ignore(connection, EntryRow, fresh, conflict=["source_id", "key_hash"], returning="key_hash"))
     if added:
         values: dict[str, Any] = {"seen": SourceRow.seen + len(added), "new_at": now}
         connection.execute(update(SourceRow).where(SourceRow.id == source_id).values(values))
-    changed = [row for row in rows if row["host"] and known.get(row["key_hash"], row["item_hash"]) != row["item_hash"]]
     for row in changed:
         _look_again(connection, source_id, row, now)
-    hosts = {lanes.host_lane(row["host"]) for row in [*fresh, *changed] if row["host"]}
-    lanes.wake(connection, "host", hosts, now)
     return len(added), sorted(hosts)
 
 
@@ -139,6 +143,28 @@ def push_entry(
     return entry_id, True
 
 
+def key_hash(key: str) -> str:
+    """What an entry is found by within its source."""
+    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def is_known(connection: Connection, source_id: int, key: str) -> bool:
+    """Whether the source has an entry of that key."""
+    found = select(EntryRow.id).where(EntryRow.source_id == source_id, EntryRow.key_hash == key_hash(key))
+    return connection.execute(found).first() is not None
+
+
+def marks(connection: Connection, source_id: int) -> dict[str, str]:
+    """Key hash -> mark of every watched file that was taken in."""
+    found = select(EntryRow.key_hash, EntryRow.mark).where(EntryRow.source_id == source_id, EntryRow.mark.is_not(None))
+    return dict(connection.execute(found).all())
+
+
+def mark(connection: Connection, entry_id: int, mark: str) -> None:
+    """Notes the state of the file that an entry was taken from."""
+    connection.execute(update(EntryRow).where(EntryRow.id == entry_id).values(mark=mark))
+
+
 def keep_page(connection: Connection, entry_id: int, page: NewPage, *, seen: str | None = None) -> int:
     """Keeps the bytes, and has the entry wait for extraction; whoever extracts older bytes of it loses the claim.
 
@@ -148,9 +174,10 @@ def keep_page(connection: Connection, entry_id: int, page: NewPage, *, seen: str
     values = {
         "entry_id": entry_id, "requested_url": page.requested_url, "final_url": page.final_url, "status": page.status,
         "content_type": page.content_type, "sha256": hashlib.sha256(page.body).hexdigest(), "size": len(page.body),
-        "body": None if page.place else shelf.pack(page.body), "place": page.place, "fetched_at": page.fetched_at,
+        "body": None if page.place else page.packed or shelf.pack(page.body), "place": page.place,
+        "fetched_at": page.fetched_at, "directives": page.directives,
     }  # fmt: skip
-    page_id = int(connection.execute(insert(PageRow).values(values).returning(PageRow.id)).scalar_one())
+    page_id = int(connection.execute(insert(PageRow).returning(PageRow.id), values).scalar_one())
     connection.execute(update(EntryRow).where(EntryRow.id == entry_id).values(
         step="extract", due_at=page.fetched_at, page_id=page_id, failures=0, gone_seen=0, etag=page.etag,
         last_modified=page.last_modified, attempts=0, lease_epoch=EntryRow.lease_epoch + 1, lease_owner=None, lease_until=None,
@@ -165,11 +192,13 @@ def changed_since(connection: Connection, entry: Row) -> bool:
     return bool(connection.execute(found).scalar_one() != entry["item_hash"])
 
 
-def next_to_fetch(connection: Connection, host: str, now: dt.datetime, limit: int) -> list[Row]:
-    """The host's entries that are due, longest waiting first."""
+def next_to_fetch(
+    connection: Connection, host: str, now: dt.datetime, limit: int, *, but: Collection[int] = ()
+) -> list[Row]:
+    """The host's entries that are due, longest waiting first; those with the ids `but` are under way already."""
     found = (
         select(*EntryRow.__table__.columns)
-        .where(EntryRow.step == "fetch", EntryRow.host == host, EntryRow.due_at <= now)
+        .where(EntryRow.step == "fetch", EntryRow.host == host, EntryRow.due_at <= now, EntryRow.id.not_in(but))
         .order_by(EntryRow.due_at)
         .limit(limit)
     )
@@ -248,10 +277,16 @@ def claim_pages(connection: Connection, ids: Collection[int], now: dt.datetime) 
 
 
 def pages(connection: Connection, ids: Collection[int]) -> dict[int, Row]:
-    """Page rows by id, bodies inflated."""
+    """Page rows by id, bodies inflated; without those whose bytes are not kept any more."""
     found = select(*PageRow.__table__.columns).where(PageRow.id.in_(list(ids)))
     rows = [dict(row) for row in connection.execute(found).mappings()]
-    return {row["id"]: row | {"body": _bytes(row)} for row in rows}
+    return {row["id"]: row | {"body": _bytes(row)} for row in rows if row["place"] or row["body"] is not None}
+
+
+def forget_bytes(connection: Connection, page_ids: Collection[int]) -> None:
+    """Drops the bytes of pages that nobody may keep; that they were fetched, and their digest, stays."""
+    if page_ids:
+        connection.execute(update(PageRow).where(PageRow.id.in_(list(page_ids))).values(body=None, place=None))
 
 
 def _bytes(row: Row) -> bytes:
@@ -298,7 +333,7 @@ def count_states(connection: Connection) -> dict[int, dict[str, int]]:
 def _entry_row(source_id: int, new: NewEntry, now: dt.datetime) -> Row:
     item = records.to_json(new.entry)
     return {
-        "source_id": source_id, "key_hash": hashlib.sha256(new.entry.key.encode("utf-8", "surrogatepass")).hexdigest(),
+        "source_id": source_id, "key_hash": key_hash(new.entry.key),
         "url": new.entry.url, "host": new.host, "item": item, "item_hash": hashlib.sha256(item).hexdigest(),
         "state": "waiting" if new.host else "quarantined", "reason": None if new.host else "no-link",
         "step": "fetch" if new.host else None, "due_at": now, "seen_at": now, "backfill": new.backfill,

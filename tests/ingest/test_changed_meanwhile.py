@@ -79,8 +79,8 @@ def answer(cls: Any, **more: Any) -> Any:
 
 
 ANSWERS = {
-    "a page": answer(fetch.Page, status=200, headers={}, content_type="text/html", body=b"<html>old", etag=None, last_modified=None,
-                     permanent=False, hops=(), max_age_s=None, peer=""),
+    "a page": lane.fetched(answer(fetch.Page, status=200, headers={}, content_type="text/html", body=b"<html>old", etag=None,
+                                  last_modified=None, permanent=False, hops=(), max_age_s=None, peer="")),
     "not modified": answer(fetch.NotModified, etag='"1"', last_modified=None, permanent=False, max_age_s=None),
     "refused": Failure("http-400", "The page answered 400.", later=False),
 }  # fmt: skip
@@ -92,7 +92,7 @@ def test_the_feed_changes_while_the_page_is_being_fetched(store: Store, got: Any
         source, held, entry = in_flight(c)
         poll(c, source, "new", LATER)
         lane.settle(Work(c, LATER), held, entry, got)
-        if isinstance(got, fetch.Page):
+        if isinstance(got, lane.Fetched):
             intake.finish_entry(c, entry["id"], "stored")
         assert [row["id"] for row in due(c, LATER)] == [entry["id"]]
 
@@ -103,7 +103,7 @@ def test_a_feed_that_stays_the_same_asks_for_nothing(store: Store, got: Any) -> 
         source, held, entry = in_flight(c)
         poll(c, source, "old", LATER)
         lane.settle(Work(c, LATER), held, entry, got)
-        if isinstance(got, fetch.Page):
+        if isinstance(got, lane.Fetched):
             intake.finish_entry(c, entry["id"], "stored")
         assert due(c, LATER) == []
 
