@@ -21,7 +21,7 @@ from shared.settings import Settings
 
 __all__ = ["KINDS", "Chosen", "Tried", "door_of", "listing", "offer", "page", "profile", "read", "with_language"]
 
-KINDS = ("auto", "feed", "listing", "sitemap")
+KINDS = ("auto", "feed", "listing", "sitemap", "folder")
 _MANY = 3  # offers shown that were not chosen
 
 

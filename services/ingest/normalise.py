@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from services.ingest import recorded
 from services.ingest.extract import PageInput, draft, draft_text
 from services.ingest.profiles import Profile
 from shared import text, urls
@@ -42,8 +43,11 @@ def extract(body: bytes, content_type: str | None, fetched_at: dt.datetime, find
     Raises:
         Rejected: not an article, no headline, empty body, undecodable.
     """
-    if content_type and content_type.partition(";")[0].strip() == "text/plain":
+    kind = content_type.partition(";")[0].strip() if content_type else ""
+    if kind == "text/plain":
         found = draft_text(body.decode("utf-8", "strict"), fetched_at, zone)
+    elif kind == recorded.CONTENT_TYPE:
+        found = recorded.draft_record(body, fetched_at, zone)
     else:
         found = draft(PageInput(body, finding.final_url or finding.requested_url, content_type, fetched_at), profile)
     if found.verdict.kind != "article":

@@ -2,7 +2,8 @@
 
 text/html, application/xhtml+xml   a page
 text/plain                         a text: a headline, a blank line, paragraphs
-application/json                   {"url"} | {"html", "url"?} | {"text", "url"?}, each with an "id" where there is one
+application/json                   {"url"} | {"html", "url"?} | {"text", "url"?}, each with an "id" where there is one,
+                                   or a record: {"headline", "text" or "html", ...}, see `services.ingest.recorded`
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from email.message import Message
 
 import msgspec
 
+from services.ingest import recorded
 from shared import urls
 from shared.errors import Rejected
 from shared.records import from_json
@@ -57,6 +59,8 @@ def read(body: bytes, content_type: str | None, *, url: str | None = None, item_
 
 
 def _from_record(body: bytes, url: str | None, item_id: str | None) -> Pushed:
+    if _is_record(body):
+        return _stated(body, url, item_id)
     try:
         record = from_json(body, _Record)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:  # a ValidationError is a DecodeError
@@ -72,6 +76,19 @@ def _from_record(body: bytes, url: str | None, item_id: str | None) -> Pushed:
         raise Rejected("bad-json", 'Give "url", "html" or "text".')
     url = _address(url)
     return Pushed(url, url)
+
+
+def _is_record(body: bytes) -> bool:
+    try:
+        return "headline" in from_json(body, dict[str, msgspec.Raw])
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return False
+
+
+def _stated(body: bytes, url: str | None, item_id: str | None) -> Pushed:
+    record = recorded.read(body)
+    named = msgspec.structs.replace(record, url=record.url or url, id=record.id or item_id)
+    return _page(msgspec.json.encode(named), recorded.CONTENT_TYPE, named.url, named.id)
 
 
 def _text(text: str, url: str | None, item_id: str | None) -> Pushed:

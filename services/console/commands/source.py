@@ -10,14 +10,17 @@ from typing import Annotated, Any
 import typer
 
 from services.console import articles, reading, show
+from services.console.commands import past
 from services.console.commands.options import AllowHost, Json
 from services.console.opening import Opening
+from services.ingest import folder
 from shared import clock, urls
 from shared.errors import OperatorError
 from shared.records import Entry, to_plain
 from shared.store import console, intake
 
 app = typer.Typer(name="source", help="What the wire watches: feeds, pages, sitemaps, texts.", no_args_is_help=True)
+past.register(app)
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The source's name, as `source list` shows it.")]
 Profile = Annotated[str | None, typer.Option("--profile", metavar="P", help="A publisher profile, by name.")]
@@ -27,7 +30,7 @@ Profile = Annotated[str | None, typer.Option("--profile", metavar="P", help="A p
 def add(
     context: typer.Context,
     url: Annotated[
-        str, typer.Argument(metavar="URL", help="A feed, a sitemap, a section page or a site's front page.")
+        str, typer.Argument(metavar="URL", help="A feed, sitemap, section page or front page; or a folder.")
     ],
     name: Annotated[
         str | None, typer.Option("--name", metavar="NAME", help="What to call it; its host's name unless given.")
@@ -40,10 +43,13 @@ def add(
     no_check: Annotated[bool, typer.Option("--no-check", help="Do not fetch it first; needs --kind.")] = False,
     json_: Json = False,
 ) -> None:
-    """Watch a site. Looks once at what it offers and says what was chosen, and why.
+    """Watch a site, or a folder. Looks once at what a site offers and says what was chosen, and why.
+
+    Of a folder, new and changed files are taken in: .html pages, .txt briefs, and .json as in docs/pushing-in.md.
 
     \b
     briefwire source add https://news.example/
+    briefwire source add /srv/inbox --name inbox
     briefwire source add https://news.example/rss.xml --name news --profile news-example
     briefwire source add https://news.example/economy --kind listing
     """
@@ -52,6 +58,9 @@ def add(
         raise OperatorError(
             f"--kind {kind} does not work here.", "Use feed, listing or sitemap" + ("." if no_check else ", or auto.")
         )
+    if kind == "folder" or (kind == "auto" and _is_folder(url)):
+        _add_folder(opening, url, name, profile, json_)
+        return
     host = urls.host_key(url)
     using = reading.profile(opening.settings.ingest.profiles, profile, url, clock.now().date())
     allowed = allow_host or []
@@ -71,6 +80,30 @@ def add(
             connection, name=label, url=chosen.url, kind=chosen.kind, profile=profile, now=now
         )
     _tell_added(opening, label, source_id, chosen, allowed, json_)
+
+
+def _is_folder(url: str) -> bool:
+    return url.startswith(("file://", "/", "./", "../", "~")) or Path(url).is_dir()
+
+
+def _add_folder(opening: Opening, url: str, name: str | None, profile: str | None, json_: bool) -> None:
+    """Watches a folder of this machine, by its whole path."""
+    root = Path(url.removeprefix("file://")).expanduser().resolve()
+    try:
+        waiting = sum(1 for _ in folder.listing(root, clock.now()))
+    except OSError as error:
+        raise OperatorError(f"{root} cannot be watched: {error.strerror}.", "Name a folder that can be read.") from None
+    label = name or root.name
+    with opening.change("add-source", f"source {label}", str(root)) as (connection, now):
+        known = next((row["name"] for row in intake.sources(connection) if row["url"] == str(root)), None)
+        if known is not None:
+            raise OperatorError(f"{root} is watched already, as {known}.", "`briefwire source list` shows it.", code=4)
+        source_id = intake.add_source(connection, name=label, url=str(root), kind="folder", profile=profile, now=now)
+    if json_:
+        show.as_json({"id": source_id, "name": label, "kind": "folder", "url": str(root), "files": waiting})
+    else:
+        show.say(f"Added {label}: folder {root}, with {waiting} files to take in.")
+        show.say("  It is looked at every few seconds while `briefwire up` runs; files are never changed or removed.")
 
 
 def _tell_added(
