@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from rich.text import Text
 
@@ -11,16 +12,21 @@ from shared.records import (
     Annotations,
     Article,
     Category,
+    CategoryStatus,
     Draft,
     Embed,
     Heading,
     ListBlock,
     Moment,
+    Origin,
     Quote,
     Related,
     Table,
     block_text,
 )
+from shared.text import shorten
+
+_VALUE = 80
 
 
 def record(article: Article, notes: Annotations | None = None, *, body: bool = True) -> None:
@@ -109,16 +115,42 @@ def _moment(at: Moment | None) -> str:
     return f"{at.utc} (printed: {at.raw}; zone {at.zone}, {at.zone_source}; to the {at.precision})"
 
 
+def _brief(value: Any) -> str:
+    """A field's value on one line: moments with their zone and where it came from, blocks by their number."""
+    match value:
+        case Moment():
+            return _moment(value)
+        case CategoryStatus():
+            return f"{value.value} ({value.evidence or 'no sign'})"
+        case tuple() if value and not all(isinstance(one, str) for one in value):
+            return f"{len(value)} {'entry' if len(value) == 1 else 'entries'}"
+        case tuple():
+            return shorten(", ".join(value), _VALUE)
+        case _:
+            return shorten(str(value or ""), _VALUE)
+
+
+def _lost(origin: Origin) -> str:
+    return shorten("; ".join(f"{lost.rule}: {lost.value}" for lost in origin.lost))
+
+
 def explanation(found: Draft, profile: str | None) -> None:
-    """Which rule gave each field and what it was chosen over, what the profile missed, what was left out and why."""
+    """Each field's value, the rule that gave it and what it was chosen over; what the profile missed, what was left out and why."""
     show.say("")
     show.say(
         f"Profile: {profile or 'none'}. Character set: {found.charset or 'unknown'} ({found.charset_evidence or 'no evidence'})."
     )
-    rows = [(name, origin.rule, "; ".join(f"{lost.rule}: {lost.value}" for lost in origin.lost)[:200])
-            for name, origin in sorted(found.origins.items())]  # fmt: skip
+    rows = [
+        (name, _brief(getattr(found, name, None)), origin.rule, _lost(origin))
+        for name, origin in sorted(found.origins.items())
+    ]
     if rows:
-        show.print_table(("field", "given by", "chosen over"), rows)
+        show.print_table(("field", "value", "given by", "chosen over"), rows)
+    verdict = found.verdict
+    said = f" ({verdict.reason})" if verdict.reason else ""
+    show.say(
+        f"Verdict: {verdict.kind}{said}; access: {verdict.access} ({verdict.access_reason or 'nothing says otherwise'})."
+    )
     if found.missed:
         show.say(f"The profile found nothing for: {', '.join(found.missed)}.")
     if found.removed:
