@@ -105,7 +105,7 @@ def _filed(of: Taxonomy, article: Article, text: str, model: learnt.Model | None
             _category(of, hint, taxonomy.METHOD, taxonomy.VERSION, one.score, one.reasons), suggestion=True
         )
         for one in taxonomy.suggest(of, text, SUGGESTED)
-        if len(one.reasons) >= TELLING and (hint := of.term(one.code)) is not None
+        if one.telling >= TELLING and (hint := of.term(one.code)) is not None
     )
 
 

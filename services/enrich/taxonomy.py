@@ -100,6 +100,11 @@ class Suggestion(NamedTuple):
     score: float
     reasons: tuple[str, ...]
 
+    @property
+    def telling(self) -> int:
+        """How many different words speak for it, forms of one word counted once."""
+        return len({word[:_STEM] for word in self.reasons})
+
 
 def load(raw: bytes | str) -> Taxonomy:
     """The taxonomy of a file's content.
