@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from services.console import fetched
+from services.console import fetched, reasons
 from services.console.web import guard
 from services.console.web.desk import Desk
 from services.console.web.guard import Call
@@ -108,12 +108,26 @@ def article(call: Call) -> Response:
         reached = _reached(connection, logged, deliveries, attempts, call.desk.now())
         links, categories = articles.links_of(connection, article_id), articles.categories_of(connection, article_id)
     record, notes = found
+    fetched_from = {r["page_id"] for r in revisions if r["revision"] == wanted}
     return call.page(
         "article.html", article=row, record=record, notes=notes, body=body_of(record), fields=fields_of(record), reached=reached,
         links=links, categories=categories, revisions=list(shown(revisions)), wanted=wanted, entries=entries,
-        kept=any(r["page_id"] for r in revisions if r["revision"] == wanted), spans=durations(record, entries, revisions, attempts),
+        kept=any(page["kept"] for page in pages if page["id"] in fetched_from),
+        spans=durations(record, entries, revisions, attempts),
         steps=timeline(entries, pages, revisions, logged, deliveries, attempts),
     )  # fmt: skip
+
+
+def why(call: Call) -> Response:
+    """Why one endpoint got the article or did not, event by event, with what each of its subscriptions says."""
+    article_id, endpoint_id = call.path("article_id"), int(call.path("endpoint_id"))
+    with call.desk.store.read() as connection:
+        row, endpoint = articles.get(connection, article_id), partners.endpoint(connection, endpoint_id)
+        if row is None or endpoint is None or endpoint["state"] == "removed":
+            raise guard.not_found("such article or partner")
+        found = reasons.explain(connection, endpoint["partner"], article_id, call.desk.now())
+    mine = [one for one in found if one.endpoint_id == endpoint_id]
+    return call.page("why.html", article=row, partner=endpoint["partner"], found=mine[::-1])
 
 
 def body_of(record: records.Article) -> list[tuple[str, Markup]]:
@@ -249,4 +263,5 @@ def routes(desk: Desk) -> list[BaseRoute]:
     return [
         guard.get(desk, "/articles", article_list),
         guard.get(desk, "/articles/{article_id}", article),
+        guard.get(desk, "/articles/{article_id}/why/{endpoint_id:int}", why),
     ]
