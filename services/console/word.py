@@ -119,7 +119,7 @@ def split(work: Work, row: Row, others: Collection[str]) -> str:
     rulings.pin(connection, ids, new, work.now)
     rulings.pin(connection, left, story, work.now)  # else one of them, enriched again, might follow
     _look_again(work, ids)
-    return f"{_articles(len(ids))} now make up a story of their own ({new}); {_articles(len(left))} stay in {story}."
+    return f"Taken out of {story}: {_articles(len(ids))}, now in {new}; {_articles(len(left))} left there."
 
 
 def merge(work: Work, row: Row, into: str) -> str:
@@ -135,7 +135,7 @@ def merge(work: Work, row: Row, into: str) -> str:
     rulings.move_pins(connection, story[row["id"]], story[into])
     rulings.pin(connection, [*moved, into], story[into], work.now)
     _look_again(work, moved)
-    return f"{_articles(len(moved))} now belong to the story {story[into]}."
+    return f"Moved into the story {story[into]}: {_articles(len(moved))}."
 
 
 def drop_link(work: Work, row: Row, other: str) -> str:
