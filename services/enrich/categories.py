@@ -3,9 +3,9 @@
     train     examples (text, label), perhaps texts without a label -> Model: one matrix, a threshold, figures
     predict   text, Model -> Prediction with the terms that spoke for it; no label below the threshold
 
-The model is linear over TF-IDF weights: logistic regression plus complement naive Bayes, which is the stronger of the
-two while examples are few, added up into one matrix. Where a label has few examples, texts without a label are taken in as
-soft examples. Predicting needs only this module and numpy; scikit-learn is imported while training.
+The model is linear over TF-IDF weights and over what the words mean (`senses`): logistic regression, to which complement
+naive Bayes over the words alone is added. Where a label has few examples, texts without a label are taken in as soft
+examples. Predicting needs only numpy; scikit-learn is imported while training.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from services.enrich import senses
 from services.enrich.words import plain
 from shared.errors import Rejected
 
-METHOD, VERSION = "linear", "1"
+METHOD, VERSION = "linear", "2"
 LEAST = 2
 """Examples a label needs to be learnt at all."""
 
@@ -30,17 +31,25 @@ Matrix = npt.NDArray[np.float64]
 Floats = npt.NDArray[np.float32]
 
 
+class Mixture(msgspec.Struct, frozen=True):
+    """What naive Bayes counts against the regression, and the meaning of a text against its words."""
+
+    bayes: float
+    sense: float
+
+
 class Options(msgspec.Struct, frozen=True):
     """How to train. `kept_accuracy` is what the threshold aims at for the texts that are not abstained on."""
 
     kept_accuracy: float = 0.95
     strength: float = 5.0
-    bayes: float = 3.0
+    mixtures: tuple[Mixture, ...] = (Mixture(2.0, 0.5), Mixture(3.0, 0.15))
+    """Tried in turn; the one with the least loss on held-back labels is kept. Short texts need their meaning, long ones do not."""
     smoothing: float = 0.3
     folds: int = 5
     few: int = 30
     """A label with fewer examples than this makes texts without a label count."""
-    rounds: int = 6
+    rounds: int = 2
     soft: float = 1.0
     """What a text without a label counts against one with."""
     most_terms: int = 60_000
@@ -78,6 +87,7 @@ class Stored(msgspec.Struct, frozen=True):
     terms: tuple[str, ...]
     rarity: bytes
     weights: bytes
+    senses: bytes
     bias: tuple[float, ...]
     heat: float
     threshold: float
@@ -92,6 +102,7 @@ class Model:
         self._row = {term: row for row, term in enumerate(stored.terms)}
         self._rarity = np.frombuffer(stored.rarity, dtype="<f4")
         self._weights = np.frombuffer(stored.weights, dtype="<f2").reshape(len(stored.terms), len(stored.labels))
+        self._senses = np.frombuffer(stored.senses, dtype="<f4").reshape(senses.DIMS, len(stored.labels))
         self._bias = np.asarray(stored.bias, dtype=np.float32)
 
     @property
@@ -117,32 +128,35 @@ class Model:
 
     def predict(self, text: str) -> Prediction:
         """The section of a text, or an abstention. A text without a single known term is an abstention with score 0."""
-        rows, values = self._vector(text)
-        if not len(rows):
+        counts = Counter(plain(text))
+        places, rows, values = self._vector(counts)
+        meant = senses.spoken(counts)
+        if not len(rows) and not meant.places:
             return Prediction(None, 0.0, (), None)
-        parts = self._weights[rows].astype(np.float32) * values[:, None]
+        parts = np.zeros((len(counts), len(self.labels)), dtype=np.float32)
+        parts[places] = self._weights[rows].astype(np.float32) * values[:, None]
+        parts[meant.places] += meant.parts @ self._senses
         chances = _softmax(self.stored.heat * (parts.sum(axis=0) + self._bias))
         best = int(chances.argmax())
         score = float(chances[best])
         label = self.labels[best] if score >= self.threshold else None
-        return Prediction(label, score, self._reasons(rows, parts, best), self.labels[best])
+        return Prediction(label, score, _reasons(list(counts), parts, best), self.labels[best])
 
-    def _vector(self, text: str) -> tuple[npt.NDArray[np.int64], Floats]:
-        """Rows of the known terms and their weights: a unit vector."""
-        counts = Counter(plain(text))
-        pairs = [(self._row[term], 1.0 + math.log(n)) for term, n in counts.items() if term in self._row]
-        rows = np.array([row for row, _ in pairs], dtype=np.int64)
-        values = np.array([value for _, value in pairs], dtype=np.float32)
-        if len(rows):
-            values *= self._rarity[rows]
-            values /= np.linalg.norm(values)
-        return rows, values
+    def _vector(self, counts: Counter[str]) -> tuple[list[int], npt.NDArray[np.int64], Floats]:
+        """The known terms: their places among the counts, their rows, and their weights, a unit vector."""
+        known = [
+            (place, self._row[term], math.log(n)) for place, (term, n) in enumerate(counts.items()) if term in self._row
+        ]
+        rows = np.array([row for _, row, _ in known], dtype=np.int64)
+        values = (1.0 + np.array([worth for _, _, worth in known], dtype=np.float32)) * self._rarity[rows]
+        return [place for place, _, _ in known], rows, values / (np.linalg.norm(values) or 1.0)
 
-    def _reasons(self, rows: npt.NDArray[np.int64], parts: Floats, best: int) -> tuple[str, ...]:
-        """The terms that spoke most for the label against the mean of the others."""
-        favour = parts[:, best] - parts.mean(axis=1)
-        order = np.argsort(-favour, kind="stable")[:6]
-        return tuple(self.stored.terms[int(rows[i])] for i in order if favour[i] > 0)
+
+def _reasons(words: list[str], parts: Floats, best: int) -> tuple[str, ...]:
+    """The words that spoke most for the label against the mean of the others, by themselves and by what they mean."""
+    favour = parts[:, best] - parts.mean(axis=1)
+    order = np.argsort(-favour, kind="stable")[:6]
+    return tuple(words[i] for i in order.tolist() if favour[i] > 0)
 
 
 def train(
@@ -161,20 +175,20 @@ def train(
     kept, left_out = _usable(examples)
     names = sorted({label for _, label in kept})
     data = _Data.of(kept, names, list(unlabelled), options)
-    logits = _held_back(data, options, seed)
-    heat = _heat(logits, data.labels)
-    chances = _softmax(heat * logits)
-    threshold, figures = _threshold(chances, data, options, left_out)
-    weights, bias = _fit(data, np.arange(len(kept)), options)
+    tried = [_try(data, mixture, options, seed) for mixture in _worth_trying(data, options)]
+    best = min(tried, key=lambda one: one.loss)
+    threshold, figures = _threshold(_softmax(best.heat * best.logits), data, options, left_out)
+    fitted = _fit(data, np.arange(len(kept)), best.mixture, options)
     return Model(
         Stored(
             version=VERSION,
             labels=tuple(names),
             terms=tuple(data.terms),
             rarity=data.rarity.astype("<f4").tobytes(),
-            weights=weights.astype("<f2").tobytes(),
-            bias=tuple(float(b) for b in bias),
-            heat=heat,
+            weights=fitted.weights.astype("<f2").tobytes(),
+            senses=(best.mixture.sense * fitted.senses).astype("<f4").tobytes(),
+            bias=tuple(float(b) for b in fitted.bias),
+            heat=best.heat,
             threshold=threshold,
             figures=figures,
         )
@@ -182,9 +196,10 @@ def train(
 
 
 class _Data(NamedTuple):
-    """The texts as a sparse matrix: labelled rows first, then those without a label."""
+    """The texts as matrices, of their words and of what they mean: labelled rows first, then those without a label."""
 
     matrix: Any
+    meant: Matrix
     labels: npt.NDArray[np.int64]
     classes: int
     terms: list[str]
@@ -198,7 +213,35 @@ class _Data(NamedTuple):
             unlabelled = []
         counts = [Counter(plain(text)) for text in [text for text, _ in kept] + unlabelled]
         terms, rarity = _vocabulary(counts, options.most_terms)
-        return cls(_sparse(counts, terms, rarity), labels, len(names), terms, rarity)
+        meant = np.stack([senses.of(found) for found in counts]).astype(np.float64)
+        return cls(_sparse(counts, terms, rarity), meant, labels, len(names), terms, rarity)
+
+    def rows(self, chosen: Any) -> _Rows:
+        return _Rows(self.matrix[chosen], self.meant[chosen])
+
+
+class _Rows(NamedTuple):
+    """Some of the texts."""
+
+    matrix: Any
+    meant: Matrix
+
+    def with_(self, others: _Rows) -> _Rows:
+        from scipy.sparse import vstack
+
+        return _Rows(vstack([self.matrix, others.matrix]).tocsr(), np.vstack([self.meant, others.meant]))
+
+
+class _Fitted(NamedTuple):
+    """Weights (terms x labels), what meanings weigh (DIMS x labels) and bias."""
+
+    weights: Matrix
+    senses: Matrix
+    bias: Matrix
+    sense: float
+
+    def scores(self, rows: _Rows) -> Matrix:
+        return np.asarray(rows.matrix @ self.weights + self.sense * rows.meant @ self.senses + self.bias)
 
 
 def _usable(examples: Sequence[tuple[str, str]]) -> tuple[list[tuple[str, str]], dict[str, int]]:
@@ -238,42 +281,45 @@ def _sparse(counts: list[Counter[str]], terms: list[str], rarity: Matrix) -> Any
     return csr_matrix((values, (rows, columns)), shape=(len(counts), len(terms)))
 
 
-def _fit(data: _Data, chosen: npt.NDArray[np.int64], options: Options) -> tuple[Matrix, Matrix]:
-    """Weights (terms x labels) and bias learnt from the chosen labelled rows and all rows without a label."""
-    known = data.matrix[chosen]
+def _fit(data: _Data, chosen: npt.NDArray[np.int64], mixture: Mixture, options: Options) -> _Fitted:
+    """What the chosen labelled rows and all rows without a label teach."""
+    known = data.rows(chosen)
     certain = np.eye(data.classes)[data.labels[chosen]]
-    extra = data.matrix[len(data.labels) :]
-    if not extra.shape[0]:
-        return _fit_once(known, certain, certain.sum(axis=1), options)
-    weights, bias = _bayes(known, certain, options), np.zeros(data.classes)
+    fitted = _fit_once(known, certain, certain.sum(axis=1), mixture, options)
+    extra = data.rows(slice(len(data.labels), None))
+    if not extra.matrix.shape[0]:
+        return fitted
+    both = known.with_(extra)
     for _ in range(options.rounds):
-        guess = _softmax(options.bayes * _centred(extra @ weights) * _SHARP)
-        weights = _bayes(_stack(known, extra), np.vstack([certain, options.soft * guess]), options)
-    guess = _softmax(options.bayes * _centred(extra @ weights) * _SHARP)
-    trust = np.concatenate([np.ones(len(chosen)), options.soft * guess.max(axis=1)])
-    hard = np.vstack([certain, np.eye(data.classes)[guess.argmax(axis=1)]])
-    weights, bias = _fit_once(_stack(known, extra), hard, trust, options)
-    return weights, bias
+        guess = _softmax(_SHARP * fitted.scores(extra))
+        trust = np.concatenate([np.ones(len(chosen)), options.soft * guess.max(axis=1)])
+        hard = np.vstack([certain, np.eye(data.classes)[guess.argmax(axis=1)]])
+        fitted = _fit_once(both, hard, trust, mixture, options)
+    return fitted
 
 
 _SHARP = 2.0
-"""Naive Bayes over unit vectors is timid; its guesses are sharpened before they count as soft examples."""
+"""Scores over unit vectors are timid; they are sharpened before they count as guesses."""
 
 
-def _fit_once(matrix: Any, classes: Matrix, trust: Matrix, options: Options) -> tuple[Matrix, Matrix]:
+def _fit_once(rows: _Rows, classes: Matrix, trust: Matrix, mixture: Mixture, options: Options) -> _Fitted:
+    from scipy.sparse import csr_matrix, hstack
     from sklearn.linear_model import LogisticRegression
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # publishes no types
 
+    both = hstack([rows.matrix, csr_matrix(mixture.sense * rows.meant)]).tocsr()
     fitted = LogisticRegression(C=options.strength, tol=1e-3, max_iter=200)
     # One thread: on a busy machine the threads of the linear algebra library wait for each other longer than they work.
     with threadpool_limits(limits=1):
-        fitted.fit(matrix, classes.argmax(axis=1), sample_weight=trust)
+        fitted.fit(both, classes.argmax(axis=1), sample_weight=trust)
     coefficients, bias = fitted.coef_, fitted.intercept_
     if len(coefficients) == 1:
         # Two labels: scikit-learn keeps one row, for the second of them.
         coefficients, bias = np.vstack([-coefficients, coefficients]) / 2, np.concatenate([-bias, bias]) / 2
-    bayes = _bayes(matrix, classes * trust[:, None], options)
-    return coefficients.T + options.bayes * (bayes - bayes.mean(axis=1, keepdims=True)), bias
+    bayes = _bayes(rows.matrix, classes * trust[:, None], options)
+    words = rows.matrix.shape[1]
+    weights = coefficients[:, :words].T + mixture.bayes * (bayes - bayes.mean(axis=1, keepdims=True))
+    return _Fitted(weights, coefficients[:, words:].T, bias, mixture.sense)
 
 
 def _bayes(matrix: Any, chances: Matrix, options: Options) -> Matrix:
@@ -283,24 +329,33 @@ def _bayes(matrix: Any, chances: Matrix, options: Options) -> Matrix:
     return np.asarray(-np.log(others / others.sum(axis=0, keepdims=True)))
 
 
-def _stack(upper: Any, lower: Any) -> Any:
-    from scipy.sparse import vstack
+class _Tried(NamedTuple):
+    """A mixture with its scores on held-back examples, the factor that makes them honest, and the loss that is left."""
 
-    return vstack([upper, lower]).tocsr()
+    mixture: Mixture
+    logits: Matrix
+    heat: float
+    loss: float
 
 
-def _centred(scores: Matrix) -> Matrix:
-    return np.asarray(scores - scores.mean(axis=1, keepdims=True))
+def _worth_trying(data: _Data, options: Options) -> tuple[Mixture, ...]:
+    """With few labels held-back figures are too coarse to choose by: then the first."""
+    return options.mixtures if np.bincount(data.labels).min() >= options.few else options.mixtures[:1]
 
 
-def _held_back(data: _Data, options: Options, seed: int) -> Matrix:
+def _try(data: _Data, mixture: Mixture, options: Options, seed: int) -> _Tried:
+    logits = _held_back(data, mixture, options, seed)
+    heat = _heat(logits, data.labels)
+    return _Tried(mixture, logits, heat, _loss(heat * logits, data.labels))
+
+
+def _held_back(data: _Data, mixture: Mixture, options: Options, seed: int) -> Matrix:
     """The scores of every example from a model that has not seen it."""
     folds = _folds(data.labels, min(options.folds, int(np.bincount(data.labels).min())), seed)
     logits = np.zeros((len(data.labels), data.classes))
     for number in range(int(folds.max()) + 1):
-        weights, bias = _fit(data, np.flatnonzero(folds != number), options)
         held = np.flatnonzero(folds == number)
-        logits[held] = data.matrix[held] @ weights + bias
+        logits[held] = _fit(data, np.flatnonzero(folds != number), mixture, options).scores(data.rows(held))
     return logits
 
 
@@ -317,9 +372,12 @@ def _folds(labels: npt.NDArray[np.int64], count: int, seed: int) -> npt.NDArray[
 def _heat(logits: Matrix, labels: npt.NDArray[np.int64]) -> float:
     """The factor that makes the scores honest probabilities on held-back examples."""
     steps = np.geomspace(0.2, 4.0, 30)
-    rows = np.arange(len(labels))
-    losses = [-np.log(_softmax(step * logits)[rows, labels] + 1e-12).mean() for step in steps]
-    return float(steps[int(np.argmin(losses))])
+    return float(min(steps, key=lambda step: _loss(step * logits, labels)))
+
+
+def _loss(scores: Matrix, labels: npt.NDArray[np.int64]) -> float:
+    """Mean log loss."""
+    return float(-np.log(_softmax(scores)[np.arange(len(labels)), labels] + 1e-12).mean())
 
 
 def _threshold(chances: Matrix, data: _Data, options: Options, left_out: dict[str, int]) -> tuple[float, Figures]:
