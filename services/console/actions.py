@@ -19,6 +19,7 @@ from sqlalchemy import Connection
 
 from services.console import subscribing, word
 from services.console.accounts import Role
+from services.publish import sign
 from shared import pipeline, vault
 from shared.errors import OperatorError
 from shared.models import Row
@@ -27,7 +28,9 @@ from shared.store import articles, desk, events, installation, intake, lanes, pa
 if TYPE_CHECKING:
     from shared.queue import Work
 
-Kind = Literal["source", "host", "partner", "article", "delivery", "entry", "group", "stage", "worker", "wire", "subscription"]
+Kind = Literal[
+    "source", "host", "partner", "article", "delivery", "entry", "group", "stage", "worker", "wire", "subscription"
+]
 
 AT_ONCE = 1000
 """How many of a group one action moves; the rest stays and can be moved by doing it again."""
@@ -235,7 +238,7 @@ def rotate_secret(order: Order) -> Done:
             f"{order.subject.name} takes files; nothing is signed for it.", "There is no secret to rotate."
         )
     kept = vault.unseal(order.folder, row["secrets"])
-    secret, verifier = subscribing.new_secret(kept[0] if kept else "v1", order.randomness)
+    secret, verifier = sign.fresh(kept[0] if kept else "v1", order.randomness)
     partners.set_endpoint(order.work.connection, row["id"], secrets=vault.seal(order.folder, [secret, *kept[:1]]))
     return _done(
         f"{order.subject.name} has a new secret; both it and the one before sign until the next rotation.", verifier
@@ -255,7 +258,9 @@ def set_rate(order: Order) -> Done:
     if n > subscribing.MOST_PER_MINUTE:
         raise OperatorError(f"At most {subscribing.MOST_PER_MINUTE} a minute can be set.", "Give 0 for no limit.")
     partners.set_endpoint(order.work.connection, order.subject.row["id"], per_minute=n or None)
-    return _done(f"{order.subject.name} is sent at most {n} a minute." if n else f"{order.subject.name} has no rate limit.")
+    return _done(
+        f"{order.subject.name} is sent at most {n} a minute." if n else f"{order.subject.name} has no rate limit."
+    )
 
 
 def _subscribing(run: Callable[[Order], subscribing.Said]) -> Callable[[Order], Done]:
@@ -571,6 +576,7 @@ _WISHES = (
     Field("backfill", "Back-fill too", "flag", optional=True),
     Field("coalesce", "Newest revision only", "flag", optional=True),
     Field("relinked", "Changed links too", "flag", optional=True),
+    Field("status_changes", "Sections' changes of status too", "flag", optional=True),
     Field("follow", "All revisions of what went out", "flag", optional=True),
     Field("days", "Days of history first", "number", "0", optional=True),
 )

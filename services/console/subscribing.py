@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 Said = tuple[str, str | None]
 
-FLAGS = ("backfill", "coalesce", "relinked", "follow")
+FLAGS = ("backfill", "coalesce", "relinked", "status_changes", "follow")
 MOST_AT_ONCE, MOST_PER_MINUTE, MOST_DAYS = 64, 60_000, 3650
 
 
@@ -153,19 +153,12 @@ def shown(wishes: Mapping[str, Any]) -> str:
     """A subscription in words."""
     parts = [wishes["filter"] or "everything"]
     parts += [word for name, word in (("backfill", "back-fill too"), ("coalesce", "newest revision only"),
-                                      ("relinked", "changed links too")) if wishes[name]]  # fmt: skip
+                                      ("relinked", "changed links too"),
+                                      ("status_changes", "sections' changes of status too")) if wishes[name]]  # fmt: skip
     return ", ".join(parts if wishes["follow"] else [*parts, "every revision judged anew"])
 
 
 # Secrets
-
-
-def new_secret(like: str, randomness: bytes) -> tuple[str, str]:
-    """A fresh secret of the kind of `like` (a `whsec_` or a `whsk_` key, or "v1", "v1a"), and what the partner verifies with."""
-    if like.startswith(("whsk_", "v1a")):
-        return sign.new_key_pair(randomness)
-    made = sign.new_secret(randomness)
-    return made, made
 
 
 def secrets_of(kind: str, fields: Mapping[str, str], randomness: bytes) -> tuple[list[str], str | None]:
@@ -180,7 +173,7 @@ def secrets_of(kind: str, fields: Mapping[str, str], randomness: bytes) -> tuple
     if given:
         endpoints.check_secret(given)
         return [given], None
-    secret, verifier = new_secret(scheme, randomness)
+    secret, verifier = sign.fresh(scheme, randomness)
     return [secret], verifier
 
 

@@ -34,6 +34,9 @@ Coalesce = Annotated[
 Relinked = Annotated[
     bool | None, typer.Option("--relinked/--no-relinked", help="Also when only an article's links changed.")
 ]
+StatusChanges = Annotated[
+    bool | None, typer.Option("--status-changes/--no-status-changes", help="Also when a section's status changed.")
+]
 Follow = Annotated[
     bool | None,
     typer.Option(
@@ -78,6 +81,7 @@ def add_endpoint(
     backfill: Backfill = None,
     coalesce: Coalesce = None,
     relinked: Relinked = None,
+    status_changes: StatusChanges = None,
     follow: Follow = None,
     days: Days = None,
     per_minute: Rate = None,
@@ -105,7 +109,8 @@ def add_endpoint(
     if where.kind == "webhook" and not no_check:
         endpoints.check_reachable(opening.settings, url)
     wishes = {"url": where.url, "format": format_, "filter": filter_, "backfill": backfill, "coalesce": coalesce, "relinked": relinked,
-              "follow": follow, "days": days, "per_minute": per_minute, "at_once": concurrency, "layout": layout, "secret": secret,
+              "status_changes": status_changes, "follow": follow, "days": days,
+              "per_minute": per_minute, "at_once": concurrency, "layout": layout, "secret": secret,
               "sign": sign}  # fmt: skip
     done = opening.perform("add-endpoint", rows[0]["id"], reason=reason, fields=fields_of(wishes))
     with opening.read() as connection:
@@ -215,6 +220,7 @@ def add_subscription(
     backfill: Backfill = None,
     coalesce: Coalesce = None,
     relinked: Relinked = None,
+    status_changes: StatusChanges = None,
     follow: Follow = None,
     days: Days = None,
     reason: Reason = "",
@@ -232,6 +238,7 @@ def add_subscription(
         "backfill": backfill,
         "coalesce": coalesce,
         "relinked": relinked,
+        "status_changes": status_changes,
         "follow": follow,
         "days": days,
     }
@@ -246,6 +253,7 @@ def change_subscription(
     backfill: Backfill = None,
     coalesce: Coalesce = None,
     relinked: Relinked = None,
+    status_changes: StatusChanges = None,
     follow: Follow = None,
     days: Days = None,
     reason: Reason = "",
@@ -264,6 +272,7 @@ def change_subscription(
         "backfill": backfill,
         "coalesce": coalesce,
         "relinked": relinked,
+        "status_changes": status_changes,
         "follow": follow,
         "days": days,
     }
@@ -285,14 +294,15 @@ def list_subscriptions(
     """
     with context.obj.read() as connection:
         rows = partners.of_partner(connection, name) if name else partners.endpoints(connection)
-    flags = ("backfill", "coalesce", "relinked", "follow")
+    flags = ("backfill", "coalesce", "relinked", "status_changes", "follow")
     listed = [
         {"subscription": wish["id"], "partner": row["partner"], "endpoint": row["id"], "filter": wish["filter"], "own": wish["narrow"],
          **{flag: wish[flag] for flag in flags}}
         for row in rows for wish in row["subscriptions"] if row["kind"] != "websub"
     ]  # fmt: skip
     columns = {"subscription": "subscription", "partner": "partner", "endpoint": "endpoint", "filter": "filter", "own": "own",
-               "backfill": "back-fill", "coalesce": "coalesce", "relinked": "relinked", "follow": "follow"}  # fmt: skip
+               "backfill": "back-fill", "coalesce": "coalesce", "relinked": "relinked",
+               "status_changes": "status changes", "follow": "follow"}  # fmt: skip
     show.listing(listed, columns, json_=json_, right=("subscription", "endpoint"), empty="No subscriptions.")
 
 

@@ -46,6 +46,7 @@ def add(
         bool, typer.Option("--coalesce", help="Skip unsent revisions that a newer one overtakes.")
     ] = False,
     relinked: Annotated[bool, typer.Option("--relinked", help="Also when only an article's links changed.")] = False,
+    status_changes: Annotated[bool, typer.Option("--status-changes", help="Also when a section's status changed.")] = False,
     follow: endpoint.Follow = None,
     days: endpoint.Days = None,
     per_minute: endpoint.Rate = None,
@@ -81,6 +82,7 @@ def add(
     label = name or where.name
     opening.store(create=True)
     wishes: dict[str, Any] = {"format": format_, "filter": filter_, "backfill": backfill, "coalesce": coalesce, "relinked": relinked,
+                              "status_changes": status_changes,
                               "concurrency": concurrency, "secrets": vault.seal(opening.settings.folder, secrets),
                               "follow": follow is not False, "per_minute": per_minute or None, "layout": layout,
                               "days": days or 0}  # fmt: skip
@@ -124,7 +126,7 @@ def _listed(row: dict[str, Any], book: ledger.DeliveryLine | None) -> dict[str, 
     keys = ("partner", "id", "kind", "url", "format", "state", "reason", "concurrency", "position", "created_at")
     wishes = row["subscriptions"]
     asked = {"filter": " or ".join(f"({wish['filter']})" if len(wishes) > 1 else wish["filter"] for wish in wishes)}
-    flags = {name: any(wish[name] for wish in wishes) for name in ("backfill", "coalesce", "relinked")}
+    flags = {name: any(wish[name] for wish in wishes) for name in ("backfill", "coalesce", "relinked", "status_changes")}
     counts = {
         name: getattr(book, name) if book else 0 for name in ("delivered", "due", "held", "filtered", "quarantined")
     }
