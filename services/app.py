@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator
 import uvicorn
 from starlette.applications import Starlette
 
-from services.console import accounts
+from services.console import accounts, alerts
 from services.console import web as console
 from services.console.web import guard
 from services.console.web.desk import Desk
@@ -25,6 +25,8 @@ from services.publish import web as publish
 from shared import api, clock, lifeline, queue
 
 log = logging.getLogger("briefwire.web")
+WATCH_S = 5.0
+"""How often troubles are looked for that people are to be told of."""
 
 
 def application(desk: Desk) -> Starlette:
@@ -35,13 +37,24 @@ def application(desk: Desk) -> Starlette:
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         app.state.ticker = Ticker(desk)
-        tasks = [asyncio.create_task(app.state.ticker.run()), asyncio.create_task(app.state.ticker.run_slow())]
+        tasks = [asyncio.create_task(one) for one in (app.state.ticker.run(), app.state.ticker.run_slow(), tell(desk))]
         yield
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
     return Starlette(routes=routes, lifespan=lifespan, exception_handlers={404: guard.lost(desk)})
+
+
+async def tell(desk: Desk) -> None:
+    """Has people told of troubles, beside everything else, until cancelled."""
+    watch = alerts.Watch(desk.store, desk.settings, queue.door, desk.now)
+    while True:
+        await asyncio.sleep(WATCH_S)
+        try:
+            await asyncio.to_thread(watch.step, desk.sampler.latest)
+        except Exception as error:  # the store may be away for a while; the next round looks again
+            log.warning("troubles were not looked for: %s", error)
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -26,11 +26,13 @@ from sqlalchemy.exc import DBAPIError
 from shared import broker, clock, migrations, pipeline
 from shared.errors import OperatorError
 from shared.settings import Settings
-from shared.store import engine, workers
+from shared.store import engine, installation, switches, workers
 
 log = logging.getLogger("briefwire.supervisor")
 PATIENCE_S = 5.0  # for each group of children to end by themselves
 STEADY_S = 30.0  # a child that lived this long is restarted without delay
+LISTEN_S = 5.0  # how often the broker and the workers are listened to
+SILENT_S = 15.0  # so long our broker may live without answering
 
 
 class Child:
@@ -90,6 +92,7 @@ class Supervisor:
         if config is not None:
             self.env["BRIEFWIRE_CONFIG"] = str(config)
         self.broker: subprocess.Popen[bytes] | None = None
+        self.heard = self.back = time.monotonic()  # when the broker answered last, and since when it has always
         self.ended = False
         self._lifeline = os.pipe()
         os.set_inheritable(self._lifeline[1], False)
@@ -112,6 +115,7 @@ class Supervisor:
             self.broker = broker.start(self.settings)
         store = engine.Store(self.settings.store_url)
         migrations.upgrade(store)
+        end_drain(store)
         store.close()
         for child in self.children:
             child.start()
@@ -124,9 +128,11 @@ class Supervisor:
                 self._restart_broker()
             for child in self.children:
                 child.restart_if_dead()
-            if time.monotonic() - checked > 5.0:
+            if time.monotonic() - checked > LISTEN_S:
+                self._listen()
+                if time.monotonic() - self.heard < 2 * LISTEN_S:
+                    self._restart_deaf()  # nobody can hear a broker that is silent
                 checked = time.monotonic()
-                self._restart_deaf()
             time.sleep(0.2)
 
     def stop(self) -> None:
@@ -161,6 +167,20 @@ class Supervisor:
         except OperatorError as error:
             log.error("%s", error)
 
+    def _listen(self) -> None:
+        """A broker that lives and does not answer is told of; ours is ended, so that `watch` starts it again."""
+        if broker.lives(self.settings):
+            if time.monotonic() - self.heard > 2 * LISTEN_S:
+                log.warning("the broker answers again")
+                self.back = time.monotonic()
+            self.heard = time.monotonic()
+            return
+        silent_s = time.monotonic() - self.heard
+        log.warning("the broker has not answered for %d s", silent_s)
+        if self.broker is not None and silent_s > SILENT_S:
+            log.warning("the broker lives but is silent: frozen or overloaded; ending it")
+            self.broker.kill()
+
     def _restart_deaf(self) -> None:
         """A worker that is up, but no longer takes what its queue holds, is restarted: a known ill after reconnects."""
         try:
@@ -172,13 +192,20 @@ class Supervisor:
         for worker in pipeline.WORKERS:
             child = self._named(worker.name)
             silent = deaf(worker, beats, clock.now())
-            if silent and child.alive and time.monotonic() - child.started > worker.deaf_s:
+            if silent and child.alive and time.monotonic() - max(child.started, self.back) > worker.deaf_s:
                 log.warning("%s takes nothing from its queue; restarting it", worker.name)
                 child.signal(signal.SIGKILL)
 
     def end(self, *_: Any) -> None:
         """For signals: leave `watch` soon."""
         self.ended = True
+
+
+def end_drain(store: engine.Store) -> None:
+    """A start after a deploy takes up the work that a drain left."""
+    with store.write() as connection:
+        if switches.turn_on(connection, switches.DRAIN):
+            installation.audit(connection, "up", "resume-wire", "the wire", "started", clock.now())
 
 
 def deaf(worker: pipeline.Worker, beats: dict[str, dt.datetime], now: dt.datetime) -> bool:

@@ -78,6 +78,22 @@ def answers(settings: Settings) -> bool:
         return False
 
 
+def lives(settings: Settings, *, timeout_s: float = 2.0) -> bool:
+    """Whether the broker says anything at all, even that it is still loading."""
+    try:
+        return bool(connect(settings, timeout_s=timeout_s).ping())
+    except redis.BusyLoadingError:
+        return True
+    except redis.RedisError:
+        return False
+
+
+def frozen(settings: Settings) -> int | None:
+    """The process of our own broker where it lives and is silent: stopped, or hopelessly overloaded."""
+    left = None if settings.broker.url else _leftover(settings)
+    return left.pid if left is not None and not lives(settings) else None
+
+
 def binary() -> str | None:
     """The broker's executable, None where none is at hand."""
     with contextlib.suppress(Exception):  # a private function of the package: any failure means "look elsewhere"

@@ -207,24 +207,28 @@ bell = Bell()
 
 
 def task(name: str) -> Callable[[Callable[[list[Any]], None]], Any]:
-    """Declares a stage's task: explicitly named, takes a list of keys, result ignored; asked while its stage is stopped it
-    claims nothing."""
-    stage = pipeline.STAGE_OF[name]
+    """Declares a stage's task: explicitly named, takes a list of keys, result ignored."""
 
     def declare(function: Callable[[list[Any]], None]) -> Any:
-        @functools.wraps(function)
-        def unless_stopped(keys: list[Any]) -> None:
-            token = _unclaimed.set(stage)
-            try:
-                function(keys)
-            except Stopped:
-                log.debug("%s is stopped; %s claims nothing", stage, name)
-            finally:
-                _unclaimed.reset(token)
-
-        return app.task(name=name, ignore_result=True)(unless_stopped)
+        return app.task(name=name, ignore_result=True)(unless_stopped(pipeline.STAGE_OF[name], function))
 
     return declare
+
+
+def unless_stopped(stage: str, function: Callable[[list[Any]], None]) -> Callable[[list[Any]], None]:
+    """The function of a task; called while people have stopped its stage, it claims nothing and ends."""
+
+    @functools.wraps(function)
+    def claiming(keys: list[Any]) -> None:
+        token = _unclaimed.set(stage)
+        try:
+            function(keys)
+        except Stopped:
+            log.debug("%s is stopped; nothing is claimed", stage)
+        finally:
+            _unclaimed.reset(token)
+
+    return claiming
 
 
 class Failure(msgspec.Struct, frozen=True):

@@ -1,7 +1,8 @@
 """Environment and briefwire.toml in, one frozen Settings out. Read once, at the door; unknown keys fail at start.
 
 Order: defaults, then `briefwire.toml` (in the data folder or the working folder, or named by BRIEFWIRE_CONFIG), then the
-environment: BRIEFWIRE_DATA, BRIEFWIRE_STORE_URL, BRIEFWIRE_BROKER_URL, BRIEFWIRE_WEB_PORT; each may end in _FILE to be read from a file.
+environment: BRIEFWIRE_DATA, BRIEFWIRE_STORE_URL, BRIEFWIRE_BROKER_URL, BRIEFWIRE_ALERT_SECRET, BRIEFWIRE_SMTP_PASSWORD (each may end
+in _FILE to be read from a file), BRIEFWIRE_WEB_PORT.
 """
 
 from __future__ import annotations
@@ -131,6 +132,45 @@ class KeepSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     pages_days: float = 0.0
 
 
+class AlertSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Whom to tell of troubles, and from when on. Nobody is told unless `webhook`, or `email_to` and `smtp_host`, are set.
+
+    `settle_s`: a trouble must have stood so long, and its end too; `every_s`: at most one message in so many seconds.
+    `queue_s`, `partner_s`: what may wait so long before a stage, and for a partner. `smtp_ca`: a PEM file of further authorities.
+    """
+
+    webhook: str = ""
+    webhook_secret: str = ""
+    email_to: tuple[str, ...] = ()
+    email_from: str = ""
+    smtp_host: str = ""
+    smtp_port: int = 587
+    smtp_tls: Literal["starttls", "tls", "none"] = "starttls"
+    smtp_user: str = ""
+    smtp_password: str = ""
+    smtp_ca: str = ""
+    settle_s: float = 60.0
+    every_s: float = 60.0
+    queue_s: float = 900.0
+    partner_s: float = 3600.0
+    disk_mb: float = 500.0
+
+
+class LogSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`format`: lines for people, or one JSON object a line. `pieces`: also a line for each event and each attempt."""
+
+    format: Literal["text", "json"] = "text"
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    pieces: bool = False
+
+
+class TraceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`endpoint`: an OTLP/HTTP address that takes traces ("http://127.0.0.1:4318/v1/traces"); empty: none are made."""
+
+    endpoint: str = ""
+    headers: dict[str, str] = {}
+
+
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Everything an operator may set. `data` is the folder that holds all state of an embedded installation."""
 
@@ -143,6 +183,9 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     enrich: EnrichSettings = EnrichSettings()
     deliver: DeliverSettings = DeliverSettings()
     workers: WorkerSettings = WorkerSettings()
+    alerts: AlertSettings = AlertSettings()
+    logs: LogSettings = LogSettings()
+    traces: TraceSettings = TraceSettings()
     keep: KeepSettings = KeepSettings()
 
     @property
@@ -185,6 +228,8 @@ def load(environ: Mapping[str, str] | None = None, *, config: Path | None = None
         raw["data"] = folder
     _override(raw, "store", "url", secret(env, "BRIEFWIRE_STORE_URL"))
     _override(raw, "broker", "url", secret(env, "BRIEFWIRE_BROKER_URL"))
+    _override(raw, "alerts", "webhook_secret", secret(env, "BRIEFWIRE_ALERT_SECRET"))
+    _override(raw, "alerts", "smtp_password", secret(env, "BRIEFWIRE_SMTP_PASSWORD"))
     port = env.get("BRIEFWIRE_WEB_PORT")
     _override(raw, "web", "port", int(port) if port and port.isdecimal() else port)
     try:

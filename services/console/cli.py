@@ -17,6 +17,7 @@ import typer
 
 from services.console import show, trouble
 from services.console.commands import (
+    alerts,
     article,
     db,
     key,
@@ -28,6 +29,7 @@ from services.console.commands import (
     section,
     source,
     state,
+    steering,
     taxonomy,
 )
 from services.console.opening import Opening
@@ -38,11 +40,12 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )  # fmt: skip
 
-for group in (source, partner, key, article, quarantine, log, db, taxonomy, section):
+for group in (source, partner, key, article, quarantine, log, db, taxonomy, section, alerts):
     app.add_typer(group.app)
 running.register(app)
 run.register(app)
 state.register(app)
+steering.register(app)
 
 
 @app.callback()

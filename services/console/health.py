@@ -16,12 +16,13 @@ from urllib.parse import urlsplit
 import msgspec
 from sqlalchemy.engine import make_url
 
-from services.console import trouble
+from services.console import show, trouble
+from services.console.alerts import channels
 from services.console.opening import Opening
 from services.ingest import profiles
 from shared import broker, clock, http, pipeline, urls
 from shared.errors import OperatorError, Rejected, Retryable
-from shared.store import console, intake, ledger, partners, workers
+from shared.store import alerts, console, intake, ledger, partners, switches, workers
 
 _LITTLE_MB = 500
 _START_S = 60.0  # for so long after a start, workers may not have been seen yet
@@ -41,7 +42,7 @@ def examine(opening: Opening) -> list[Check]:
     _ = opening.settings
     checks: list[Callable[[], Iterator[Check]]] = [
         lambda: _settings(opening), lambda: _folder(opening), lambda: _running(opening), lambda: _broker(opening),
-        lambda: _store(opening), lambda: _web(opening), lambda: _profiles(opening),
+        lambda: _store(opening), lambda: _web(opening), lambda: _profiles(opening), lambda: _alerts(opening),
     ]  # fmt: skip
     return [one for check in checks for one in _told(check)]
 
@@ -114,6 +115,13 @@ def _broker(opening: Opening) -> Iterator[Check]:
     where = _without_password(settings.broker.url) or f"embedded, {broker.socket_path(settings)}"
     if broker.answers(settings):
         yield Check("broker", "ok", f"answers ({where})")
+    elif (pid := broker.frozen(settings)) is not None:
+        yield Check(
+            "broker",
+            "fault",
+            f"lives, as process {pid}, but does not answer: frozen or overloaded",
+            "`briefwire up` starts it anew within half a minute; nothing is lost.",
+        )
     elif settings.broker.url or is_running(settings.folder):
         yield Check(
             "broker",
@@ -146,9 +154,11 @@ def _store(opening: Opening) -> Iterator[Check]:
         yield Check("store", "ok", f"answers ({url.render_as_string(hide_password=True)})")
         books, beats = ledger.books(connection), workers.all_beats(connection)
         sources, endpoints = intake.sources(connection), partners.endpoints(connection)
-        held_back = console.quarantined(connection, 1000)
+        held_back, off = console.quarantined(connection, 1000), switches.off(connection)
+        stuck = alerts.stuck(connection)
     if is_running(opening.settings.folder):
         yield _workers(beats, just_started=_just_started(opening.settings.folder))
+    yield from _switches(off)
     yield from _sources(sources)
     yield from _partners(endpoints)
     if held_back:
@@ -164,6 +174,18 @@ def _store(opening: Opening) -> Iterator[Check]:
         yield Check(
             "books", "fault", "they do not balance", "`briefwire ledger` shows where; keep the data folder as it is."
         )
+    if stuck:
+        yield Check("alerts", "fault", f"a message by {stuck[0]['channel']} was not taken: {stuck[0]['error']}",
+                    "`briefwire alerts test` tries each way of telling people.")  # fmt: skip
+
+
+def _switches(off: dict[str, dict[str, Any]]) -> Iterator[Check]:
+    """What people stopped and may have forgotten."""
+    for key, row in off.items():
+        drain = key == switches.DRAIN
+        what = f"{'the wire is drained' if drain else f'stage {key} is paused'} since {show.moment(row['at'])} by {row['who']}"
+        ends = "briefwire resume" if drain else f"briefwire stage resume {key}"
+        yield Check("paused", "hint", what + (f": {row['reason']}" if row["reason"] else ""), f"`{ends}` ends it.")
 
 
 def silent_queues(beats: Sequence[dict[str, Any]], now: dt.datetime) -> list[str]:
@@ -228,6 +250,16 @@ def _web(opening: Opening) -> Iterator[Check]:
         yield Check("web", bad, f"{shown}/ does not answer: {error.detail}", "Read logs/web.log in the data folder.")
         return
     yield Check("web", "ok" if answer.status == 200 else bad, f"{shown}/ answers {answer.status}")
+
+
+def _alerts(opening: Opening) -> Iterator[Check]:
+    ways = channels(opening.settings.alerts)
+    if ways:
+        yield Check("alerts", "ok", f"people are told of troubles by {' and '.join(ways)}")
+    else:
+        yield Check(
+            "alerts", "hint", "nobody is told of troubles", "Set email_to and smtp_host, or webhook, under [alerts]."
+        )
 
 
 def _profiles(opening: Opening) -> Iterator[Check]:

@@ -11,7 +11,18 @@ from collections.abc import Collection
 from sqlalchemy import Connection, delete, func, select
 
 from shared import pipeline
-from shared.models import ArticleRow, EntryRow, HubRow, LaneRow, Row, SourceRow, SwitchRow, WebsubRow
+from shared.models import (
+    ArticleRow,
+    EndpointRow,
+    EntryRow,
+    HubRow,
+    LaneRow,
+    PartnerRow,
+    Row,
+    SourceRow,
+    SwitchRow,
+    WebsubRow,
+)
 from shared.store import claims
 from shared.store.rows import upsert
 
@@ -45,6 +56,27 @@ def stopped(connection: Connection) -> Collection[str]:
     """The stages that claim nothing now."""
     keys = set(connection.execute(select(SwitchRow.key)).scalars())
     return pipeline.STAGES if DRAIN in keys else keys
+
+
+def paused(connection: Connection) -> dict[str, list[str]]:
+    """What stands still by a person's word, as people call it, by queue: "stage poll", "host news.example", "partner desk"."""
+    stages = stopped(connection)
+    found: dict[str, list[str]] = {name: [] for name in pipeline.QUEUES}
+    for stage in pipeline.WAKES.values():
+        if stage.name in stages and (name := f"stage {stage.name}") not in found[stage.queue]:
+            found[stage.queue].append(name)
+    sources = select(SourceRow.name).where(SourceRow.state == "paused").order_by(SourceRow.name)
+    hosts = select(LaneRow.key).where(LaneRow.kind == "host", LaneRow.paused).order_by(LaneRow.key)
+    endpoints = (
+        select(PartnerRow.name)
+        .join(EndpointRow, EndpointRow.partner_id == PartnerRow.id)
+        .where(EndpointRow.state == "paused")
+        .order_by(PartnerRow.name)
+    )
+    found["fetch"] += [f"source {name}" for name in connection.execute(sources).scalars()]
+    found["fetch"] += [f"host {key.removeprefix('host:')}" for key in connection.execute(hosts).scalars()]
+    found["deliver"] += [f"partner {name}" for name in dict.fromkeys(connection.execute(endpoints).scalars())]
+    return found
 
 
 def in_hand(connection: Connection, now: dt.datetime) -> dict[str, int]:

@@ -12,18 +12,21 @@ from sqlalchemy import Connection
 
 from services.console import books, health, show, ways
 from services.console.commands.article import print_way
-from services.console.commands.options import Json
+from services.console.commands.options import Json, Reason
 from services.console.opening import Opening
 from shared import broker, clock, pipeline
-from shared.store import console, installation, ledger, workers
+from shared.store import console, installation, ledger, switches, workers
+
+workers_app = typer.Typer(name="workers", invoke_without_command=True)
 
 _MARKS = {"ok": ("ok", "green"), "hint": ("hint", "yellow"), "fault": ("FAULT", "bold red")}
 
 
 def register(app: typer.Typer) -> None:
     """Adds the commands of this group to the top level."""
-    for command in (doctor, ledger_, queues, workers_, trace, audit):
+    for command in (doctor, ledger_, queues, trace, audit):
         app.command(command.__name__.rstrip("_"))(command)
+    app.add_typer(workers_app)
 
 
 def doctor(context: typer.Context, json_: Json = False) -> None:
@@ -104,9 +107,10 @@ def is_settled(connection: Connection) -> bool:
 
 
 def queues(context: typer.Context, json_: Json = False) -> None:
-    """What each queue holds, what is due, what waits.
+    """What each queue holds, what is due, what waits, what people paused.
 
-    Messages in the broker, pieces that are due now, pieces that wait in all. Exit code 3: no broker.
+    Messages in the broker, pieces that are due now, pieces that wait in all; stages, sources, hosts and partners that
+    stand still by somebody's word. Exit code 3: no broker.
 
     \b
     briefwire queues --json
@@ -114,14 +118,29 @@ def queues(context: typer.Context, json_: Json = False) -> None:
     opening: Opening = context.obj
     with opening.read() as connection:
         due, waiting = console.due(connection, clock.now()), console.waiting(connection)
+        paused, off = switches.paused(connection), switches.off(connection)
     depths = _depths(opening)
-    rows = [{"queue": name, "messages": depths[name] if depths else None, "due": due[name], "waiting": waiting[name]}
-            for name in pipeline.QUEUES]  # fmt: skip
-    columns = {"queue": "queue", "messages": "messages", "due": "due now", "waiting": "waiting"}
-    show.listing(rows, columns, json_=json_, empty="", right=("messages", "due now", "waiting"))
+    rows: list[dict[str, Any]] = [
+        {"queue": name, "messages": depths[name] if depths else None, "due": due[name], "waiting": waiting[name],
+         "paused": paused[name]} for name in pipeline.QUEUES
+    ]  # fmt: skip
+    columns = {"queue": "queue", "messages": "messages", "due": "due now", "waiting": "waiting", "paused": "paused"}
+    shown = rows if json_ else [row | {"paused": ", ".join(row["paused"])} for row in rows]
+    show.listing(shown, columns, json_=json_, empty="", right=("messages", "due now", "waiting"))
+    for row in [] if json_ else off.values():
+        show.say(_switched_off(row))
     if depths is None:
         show.problem("The broker does not answer, so messages are not counted.", "Is `briefwire up` running?")
         raise typer.Exit(3)
+
+
+def _switched_off(row: dict[str, Any]) -> str:
+    """Who switched what off when, and what ends it."""
+    drain = row["key"] == switches.DRAIN
+    what = "The wire is drained" if drain else f"Stage {row['key']} is paused"
+    why = f" ({row['reason']})" if row["reason"] else ""
+    ends = "briefwire resume" if drain else f"briefwire stage resume {row['key']}"
+    return f"{what} since {show.moment(row['at'])} by {row['who']}{why}. `{ends}` ends it."
 
 
 def _depths(opening: Opening) -> dict[str, int] | None:
@@ -132,27 +151,63 @@ def _depths(opening: Opening) -> dict[str, int] | None:
         return None
 
 
+@workers_app.callback(invoke_without_command=True)
 def workers_(context: typer.Context, json_: Json = False) -> None:
-    """The workers' last signs of life, newest first. Exit code 1 where a queue has had none for too long.
+    """The workers' last signs of life, newest first, and how many threads or processes each has.
+
+    Exit code 1 where a queue has had none for too long.
 
     \b
     briefwire workers --json
+    briefwire workers set deliver 64
     """
+    if context.invoked_subcommand is not None:
+        return
     now = clock.now()
     with context.obj.read() as connection:
-        beats = workers.all_beats(connection)
+        beats, sizes = workers.all_beats(connection), workers.sizes(connection)
     rows = [{"queue": beat["kind"], "worker": beat["worker"].partition("@")[2], "at": beat["at"],
-             "age_s": round((now - beat["at"]).total_seconds(), 1)} for beat in beats]  # fmt: skip
-    columns = {"queue": "queue", "worker": "host:pid:started", "at": "last sign of life", "age_s": "seconds ago"}
+             "age_s": round((now - beat["at"]).total_seconds(), 1), "size": beat["size"]} for beat in beats]  # fmt: skip
+    columns = {
+        "queue": "queue",
+        "worker": "host:pid:started",
+        "size": "at once",
+        "at": "last sign of life",
+        "age_s": "seconds ago",
+    }
     show.listing(
         rows,
         columns,
         json_=json_,
         empty="No worker has been seen yet. `briefwire up` starts them.",
-        right=("seconds ago",),
+        right=("at once", "seconds ago"),
     )
+    for kind, size in {} if json_ else sizes.items():
+        show.say(
+            f"By somebody's word each {kind} worker has {size} at once."
+            if size
+            else f"Each {kind} worker is as the settings say."
+        )
     if health.silent_queues(beats, now):
         raise typer.Exit(1)
+
+
+@workers_app.command("set")
+def set_(
+    context: typer.Context,
+    kind: Annotated[str, typer.Argument(metavar="|".join(w.name for w in pipeline.WORKERS), help="Which workers.")],
+    n: Annotated[int, typer.Argument(metavar="N", min=0, help="Threads or processes; 0: what the settings say.")],
+    reason: Reason = "",
+) -> None:
+    """Give each worker of a kind so many threads (fetch, deliver) or processes (extract, enrich), while it runs.
+
+    It takes some seconds, nothing under way is cut short, and a restart does not forget it.
+
+    \b
+    briefwire workers set deliver 64
+    briefwire workers set enrich 0
+    """
+    show.say(context.obj.perform("set-workers", kind, reason=reason, fields={"at_once": str(n)}).said)
 
 
 def trace(
