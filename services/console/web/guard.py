@@ -29,6 +29,8 @@ COOKIE = "briefwire_session"
 FORM_LIMIT = 64 * 1024
 THEMES = ("light", "dark")
 
+NO_STORE = '<!doctype html><html lang="en"><title>Briefwire</title><main><h1>The store does not answer</h1><p>Try again in a moment.'
+
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; "
     "frame-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
@@ -153,9 +155,7 @@ def _answer(desk: Desk, request: Request, handler: Handler, role: Role | None, b
         response = _problem(Call(desk, request, who), 400, error.what, error.next_step)
     except DBAPIError as error:
         log.warning("the store does not answer: %s", error)
-        response = HTMLResponse(
-            "<!doctype html><title>Briefwire</title><p>The store does not answer. Try again in a moment.", 503
-        )
+        response = HTMLResponse(NO_STORE, 503)
     response.headers.update({name: value for name, value in HEADERS.items() if name.lower() not in response.headers})
     return response
 

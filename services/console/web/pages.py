@@ -68,13 +68,19 @@ def sections(call: Call) -> Response:
         keys = [(row["source_id"], row["section"]) for row in found]
         seen = {key: rows.observations(connection, *key, READINGS) for key in keys}
     series = {key: _series(key[1], observed) for key, observed in seen.items()}
-    shown = [row | {"series": one, "strip": strip(one)} for row, one in zip(found, series.values(), strict=True)]
+    shown = [row | _drawn(one) for row, one in zip(found, series.values(), strict=True)]
     return call.page(
         "sections.html",
         sections=shown,
         readings=READINGS,
         after=(call.number("after") or 0) + SECTIONS if more else None,
     )
+
+
+def _drawn(series: status.Series) -> Row:
+    """A series with its strip, how wide that is drawn (few readings are not stretched), and its longest streak."""
+    longest = max(series.streaks, key=lambda streak: streak.length, default=None)
+    return {"series": series, "strip": strip(series), "wide": 8 * max(20, len(series.readings)), "longest": longest}
 
 
 def _series(section: str, observed: list[Row]) -> status.Series:
