@@ -26,6 +26,8 @@ _PRINTED_BY = re.compile(
     r"^(?:di|door|від|аўтар|av|af|przez|napisał[a]?|a cura di|skriven av|skrevet av|yazan)(?:\s*:\s*|\s+)", re.I
 )
 """Words for "by" that are also the beginning of names: read so in a printed line only."""
+_BEGINS = frozenset("abdnprstvwyоав")
+"""The first letters of all of these words."""
 _AND = re.compile(r"\s*(?:\band\b|\bund\b|\bet\b|\by\b|\be\b|\ben\b|\boch\b|\bog\b|\bи\b|\bі\b|\bve\b|&)\s*")
 _COMMA = re.compile(r"\s*(?:[,;|•·]|\s[/–—-]\s|\s{3,})\s*")
 _SHORTHAND = re.compile(r"\s*\([^)]{1,6}\)\s*\Z")
@@ -141,7 +143,7 @@ def _printed(evidence: Evidence, found: Cut) -> Iterator[tuple[str, list[str]]]:
 def _signs(piece: Piece) -> Iterator[str]:
     if not _BYLINE.isdisjoint(tokens(piece.box.names)) or not _BYLINE.isdisjoint(tokens(piece.inline)):
         yield "byline"
-    if _BY.match(piece.text) or _PRINTED_BY.match(piece.text):
+    if piece.text[0].lower() in _BEGINS and (_BY.match(piece.text) or _PRINTED_BY.match(piece.text)):
         yield "printed byline"
     if piece.spans and any(href and _PATH.search(href) for _, _, kind, href in piece.spans if kind == "link"):
         yield "author link"

@@ -39,6 +39,19 @@ _YEAR_FIRST = re.compile(
     + r"\.?(?:\s+(\d{1,2})(?![\d:]))?"
 )
 _NUMBERED = re.compile(r"(?<!\d)(\d{1,2})\s+tháng\s+(\d{1,2})(?:,|\s+năm)?,?\s+((?:19|20)\d\d)")
+CHANGED = re.compile(
+    r"\b(?:updated?|modified|changed|"
+    r"aktualisiert|geändert|actualizado|actualizada|modificado|atualizad[oa]|mis à jour|modifié|обновлен[оа]?|"
+    r"изменен[оа]?|оновлено|абноўлена|aggiornat[oa]|modificato|bijgewerkt|gewijzigd|uppdaterad|opdateret|oppdatert|päivitetty|"
+    r"zaktualizowano|aktualizacja|aktualizováno|güncelle\w*|ενημέρωση|diperbarui|atnaujinta)|(?:^|\s)(?:تحديث|آخر تحديث|更新)", re.I
+)  # fmt: skip
+SAID = re.compile(
+    r"\b(?:posted|published|written|created|"
+    r"veröffentlicht|geschrieben|erstellt|gepostet|publié|publicado|publicada|pubblicato|"
+    r"gepubliceerd|geplaatst|опубликован[оа]?|размещено|опубліковано|апублікавана|dodano|opublikowano|"
+    r"publicerad|julkaistu|yayın\w*)\b", re.I
+)  # fmt: skip
+"""Words beside a date: of a change, of the first appearance."""
 _BUDDHIST = 543
 """Thailand counts years from the death of the Buddha."""
 _DIGITS = str.maketrans("٠١٢٣٤٥٦٧٨٩۰۱۲۳۴۵۶۷۸۹०१२३४५६७८९๐๑๒๓๔๕๖๗๘๙", "0123456789" * 4)
@@ -98,7 +111,7 @@ def read(text: str, *, month_first: bool = False) -> Printed | None:
 
 
 def only(text: str) -> bool:
-    """Whether a short text is a date, perhaps with a time and a word such as "on", and nothing else."""
+    """Whether a short text is a date, perhaps with a time and words such as "published on", and nothing else."""
     if len(text) > 60 or not any(map(str.isdigit, text)):
         return False
     if match := _ISO.search(text):
@@ -107,7 +120,8 @@ def only(text: str) -> bool:
         _, start, end = day
     else:
         return False
-    return not _LETTERS.search(_CLOCK.sub("", text[:start] + " " + text[end:]))
+    rest = _CLOCK.sub("", text[:start] + " " + text[end:])
+    return not _LETTERS.search(rest) or not _LETTERS.search(SAID.sub("", CHANGED.sub("", rest)))
 
 
 def _iso(match: re.Match[str]) -> Printed | None:

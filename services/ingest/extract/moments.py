@@ -41,18 +41,6 @@ _NAMED = frozenset(
         "dateline",
     ]
 )
-_CHANGED = re.compile(
-    r"\b(?:updated?|modified|changed|"
-    r"aktualisiert|geändert|actualizado|actualizada|modificado|atualizad[oa]|mis à jour|modifié|обновлен[оа]?|"
-    r"изменен[оа]?|оновлено|абноўлена|aggiornat[oa]|modificato|bijgewerkt|gewijzigd|uppdaterad|opdateret|oppdatert|päivitetty|"
-    r"zaktualizowano|aktualizacja|aktualizováno|güncelle\w*|ενημέρωση|diperbarui|atnaujinta)|(?:^|\s)(?:تحديث|آخر تحديث|更新)", re.I
-)  # fmt: skip
-_SAID = re.compile(
-    r"\b(?:posted|published|written|created|"
-    r"veröffentlicht|geschrieben|erstellt|gepostet|publié|publicado|publicada|pubblicato|"
-    r"gepubliceerd|geplaatst|опубликован[оа]?|размещено|опубліковано|апублікавана|dodano|opublikowano|"
-    r"publicerad|julkaistu|yayın\w*)\b", re.I
-)  # fmt: skip
 _PATH = re.compile(r"/((?:19|20)\d\d)[/-]?(\d\d)[/-]?(\d\d)(?!\d)")
 _SHORT, _LINE, _OPENING = 80, 200, 40
 """Printed dates stand in a short piece, in a line that says what was done then, or open the text."""
@@ -169,7 +157,7 @@ def _times(evidence: Evidence, *, changed: bool) -> Iterator[tuple[str, str]]:
     for element in ranked:
         printed = "".join(element.itertext())
         names = element.get("class") or ""
-        if bool(_CHANGED.search(printed) or _CHANGED.search(names)) is changed:
+        if bool(dates.CHANGED.search(printed) or dates.CHANGED.search(names)) is changed:
             yield "time", element.get("datetime") or printed
 
 
@@ -184,10 +172,10 @@ def _printed(found: Cut, *, changed: bool) -> Iterator[tuple[str, str]]:
             5 < len(text) < _LINE
             and not piece.box.flags & (NAV | FOOTER | FORM)
             and any(map(str.isdigit, text))
-            and bool(_CHANGED.search(text)) is changed
+            and bool(dates.CHANGED.search(text)) is changed
         ):
             named = not _NAMED.isdisjoint(tokens(piece.box.names)) or not _NAMED.isdisjoint(tokens(piece.inline))
-            said = changed or bool(_SAID.search(text))
+            said = changed or bool(dates.SAID.search(text))
             if said or len(text) < (_SHORT if named else _OPENING):
                 far = head is not None and not _NEAR[0] <= piece.index - head <= _NEAR[1]
                 ranked.append((far, len(text) >= _SHORT, not named, piece.index, piece))
@@ -199,7 +187,7 @@ def _far(found: Cut) -> Iterator[tuple[str, str]]:
     """What stands in short parts of the page that were not cut because no prose is near."""
     for element in found.skipped[:_MOST_FAR]:
         text = opening(element)
-        if 5 < len(text) < _SHORT and any(map(str.isdigit, text)) and not _CHANGED.search(text):
+        if 5 < len(text) < _SHORT and any(map(str.isdigit, text)) and not dates.CHANGED.search(text):
             yield f"far from text, {element.tag}", text
 
 

@@ -42,19 +42,26 @@ _RELATED = frozenset(
 )
 
 
+_HINT = re.compile("similar|related|recommend|seealso|readmore|readnext|morefrom|outbrain|taboola", re.I)
+"""Every word of the set holds one of these: most names are told without being split."""
+
+
 @lru_cache(maxsize=20_000)
 def related(names: str) -> bool:
     """Whether a box names itself a block of related articles."""
-    return not _RELATED.isdisjoint(tokens(names))
+    return _HINT.search(names) is not None and not _RELATED.isdisjoint(tokens(names))
 
 
 _WALL = frozenset(("paywall", "paywalled", "piano", "regwall", "premium", "subscriber", "metered"))
 
 
+_WALL_HINT = re.compile("paywall|piano|regwall|premium|subscriber|metered", re.I)
+
+
 @lru_cache(maxsize=20_000)
 def walled_off(names: str) -> bool:
     """Whether a box names itself a wall before the text."""
-    return not _WALL.isdisjoint(tokens(names))
+    return _WALL_HINT.search(names) is not None and not _WALL.isdisjoint(tokens(names))
 
 
 _COMMENTS = frozenset(("comment", "comments", "respond", "disqus", "commentlist"))

@@ -159,7 +159,7 @@ def _pointing_elsewhere(chosen: Sequence[Piece], size: int, found: Cut, evidence
     """A page whose text is links, or the openings of other articles under headlines that lead to them."""
     if sum(p.links for p in chosen) > size * 0.6:
         return "link-page"
-    prose = [p for p in chosen if len(p.text) > _PROSE]
+    prose = [p for p in chosen if len(p.text) > _PROSE and not p.box.flags & ASIDE]
     openings = sum(_elsewhere(above, evidence) for above in _openings(prose, found))
     if openings >= _FEW_CARDS and openings * 2 >= len(prose):
         return "listing-page"
