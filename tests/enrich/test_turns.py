@@ -219,3 +219,10 @@ def test_it_goes_as_brief_json_in_whatever_format_articles_go(asked: Arrivals, f
         "change": {"source": "harbour", "section": "Economy", "before": "unknown", "after": "worsened",
                    "at": (PAST + HOUR).isoformat(), "ended": None},
     }  # fmt: skip
+
+
+def test_the_documented_event_is_one() -> None:
+    pages = (Path(__file__).parents[2] / "docs" / "wire-format.md").read_text(encoding="utf-8")
+    example = next(one for one in pages.split("```json\n")[1:] if '"section.status_changed"' in one).partition("```")[0]
+    change = json.loads(example)["data"]["change"]
+    assert records.to_plain(records.from_json(json.dumps(change), records.SectionChange)) == change

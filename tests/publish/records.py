@@ -19,6 +19,7 @@ from shared.records import (
     ListBlock,
     Mark,
     Moment,
+    Name,
     Nested,
     Paragraph,
     Quote,
@@ -123,6 +124,7 @@ ANNOTATIONS = Annotations(
             ("Kalna", "fares"),
         ),
     ),
+    names=(Name("Jānis Kalna", "person", 2), Name("Lagoon Lines", "organisation", 1), Name("Amber", None, 1)),
 )
 
 

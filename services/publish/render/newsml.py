@@ -159,5 +159,5 @@ FORMAT = Format(
     "application/vnd.iptc.g2.newsitem+xml",
     "xml",
     write,
-    ("removed", "origins", "category_status.evidence", "annotations.story"),
+    ("removed", "origins", "category_status.evidence", "annotations.story", "annotations.names"),
 )

@@ -56,6 +56,9 @@ def news_object(event: RenderInput) -> dict[str, Any]:
             "descriptions": _descriptions(article.lead),
             "bodies": [] if event.withdrawn else _bodies(event, article),
             "subjects": list(_subjects(article, annotations)),
+            "people": _named(annotations, "person"),
+            "organisations": _named(annotations, "organisation"),
+            "places": _named(annotations, "place"),
             "events": [{"rel": "story", "id": annotations.story}] if annotations.story else [],
             "infoSources": [{"name": article.site_name or article.source, "role": "source", "literal": article.source}],
             "renditions": _page(article.url),
@@ -95,6 +98,11 @@ def _subjects(article: Article, annotations: Annotations) -> Iterator[dict[str, 
                 "confidence": min(max(round(category.score * 100), 0), 100),
             }
         )
+
+
+def _named(annotations: Annotations, kind: str) -> list[dict[str, Any]]:
+    """Names of that kind, as printed; the format has no place for names of which we know no kind, nor for counts."""
+    return [{"name": one.text, "rel": "mentioned"} for one in annotations.names if one.kind == kind]
 
 
 def _associations(article: Article, annotations: Annotations) -> Iterator[dict[str, Any]]:
