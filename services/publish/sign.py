@@ -20,6 +20,7 @@ from shared.signatures import PRIVATE, PUBLIC, SECRET, TOLERANCE, hmac_signature
 __all__ = [
     "TOLERANCE",
     "delivery_id",
+    "fresh",
     "hub_signature",
     "new_key_pair",
     "new_secret",
@@ -43,6 +44,14 @@ def new_key_pair(randomness: bytes) -> tuple[str, str]:
     """A (`whsk_`, `whpk_`) pair from 32 random bytes. Raises ValueError on any other length."""
     public = Ed25519PrivateKey.from_private_bytes(randomness).public_key().public_bytes_raw()
     return _prefixed(PRIVATE, randomness + public), _prefixed(PUBLIC, public)
+
+
+def fresh(like: str, randomness: bytes) -> tuple[str, str]:
+    """A new secret of the kind of `like` (a key, or "v1", "v1a") from 32 random bytes, and what the partner verifies with."""
+    if like.startswith((PRIVATE, "v1a")):
+        return new_key_pair(randomness)
+    made = new_secret(randomness)
+    return made, made
 
 
 def public_key(private: str) -> str:

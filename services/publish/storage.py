@@ -104,7 +104,7 @@ def put(target_url: str, name: str, body: bytes, options: Mapping[str, Any] | No
         if protocol in ("file", "local"):
             written, url = _write_local(Path(path), body), fs.unstrip_protocol(path)
         else:
-            written, url = _write_elsewhere(fs, protocol, path, body), f"{_without_login(target_url)}/{name}"
+            written, url = _write_elsewhere(fs, protocol, path, body), f"{without_login(target_url)}/{name}"
     return StorageReceipt(url, hashlib.sha256(body).hexdigest(), len(body), written)
 
 
@@ -256,7 +256,7 @@ def _fate_of(error: OSError, target_url: str) -> Retryable | Rejected:
     return Retryable("storage-failed", detail)
 
 
-def _without_login(url: str) -> str:
+def without_login(url: str) -> str:
     return re.sub(r"(://)[^/@]*@", r"\1", url).rstrip("/")
 
 

@@ -20,7 +20,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute
 
-from services.publish import feeds_out, hub
+from services.publish import feeds_out, hub, portal
+from services.publish.portal import own
 from services.publish.render import FeedInfo
 from shared import api, vault
 from shared.api import ApiRoute, Problem, Site, bearer, here, unauthorised
@@ -133,7 +134,7 @@ def routes(site: Site | None = None) -> list[BaseRoute]:
     at = site or here()
     return api.routes(
         (FEED, Feeds(at).get), (EVENTS, Replay(at).get), (HUB, Hub(at).post), (OPENAPI, _openapi),
-    )  # fmt: skip
+    ) + portal.routes(at)  # fmt: skip
 
 
 def _openapi(request: Request, body: bytes) -> Response:
@@ -148,7 +149,7 @@ def _endpoint(connection: Connection, key: str | None, unknown: Problem) -> Row:
     row = partners.endpoint(connection, owner) if owner is not None else None
     if row is None or row["state"] == "removed":
         raise unknown
-    if row["state"] == "paused":
+    if row["state"] == "paused" and row["reason"] != own.BY_PARTNER:  # who pauses itself may fetch all the same
         raise Problem(403, "paused", "The endpoint is paused; ask the wire's operator.")
     return row
 

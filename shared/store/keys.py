@@ -34,6 +34,15 @@ def owner(connection: Connection, kind: Kind, key: str) -> int | None:
     return connection.execute(found).scalar()
 
 
+def find(connection: Connection, kind: Kind, key: str) -> Row | None:
+    """The key's row (`id`, `owner_id`); None where it is nobody's, or revoked."""
+    found = select(KeyRow.id, KeyRow.owner_id).where(
+        KeyRow.kind == kind, KeyRow.digest == digest(key), KeyRow.revoked_at.is_(None)
+    )
+    row = connection.execute(found).mappings().first()
+    return dict(row) if row else None
+
+
 def of(connection: Connection, kind: Kind, owner_id: int) -> list[Row]:
     """The keys that are let in there, oldest first."""
     found = select(*KeyRow.__table__.columns).where(

@@ -11,11 +11,12 @@ import datetime as dt
 import hashlib
 from collections.abc import Collection
 from typing import Any, Literal
+from urllib.parse import unquote, urlsplit
 
 from sqlalchemy import Connection, delete, func, insert, select, update
 
 from shared.models import EndpointRow, HubRow, Row, SourceRow, WebsubRow
-from shared.store import claims, events, lanes
+from shared.store import claims, events, keys, lanes
 
 Mode = Literal["subscribe", "unsubscribe"]
 
@@ -110,14 +111,23 @@ def refused(connection: Connection, row: Row, reason: str) -> None:
 
 
 def shut_out(connection: Connection, parent_id: int) -> int:
-    """Ends every subscription to an endpoint's feeds: the key that their topics hold is refused. Returns how many there were."""
-    mine = HubRow.parent_id == parent_id
-    ids = [one for one in connection.execute(select(HubRow.endpoint_id).where(mine)).scalars() if one is not None]
-    gone = int(connection.execute(delete(HubRow).where(mine)).rowcount)
+    """Ends the subscriptions to an endpoint's feeds whose topic holds a key that opens nothing any more. Returns how many."""
+    live = {one["digest"] for one in keys.of(connection, "pull", parent_id)}
+    found = connection.execute(
+        select(HubRow.id, HubRow.endpoint_id, HubRow.topic).where(HubRow.parent_id == parent_id)
+    ).all()
+    gone = [one for one in found if keys.digest(token_of(one.topic)) not in live]
+    connection.execute(delete(HubRow).where(HubRow.id.in_([one.id for one in gone])))
+    ids = [one.endpoint_id for one in gone if one.endpoint_id is not None]
     connection.execute(update(EndpointRow).where(EndpointRow.id.in_(ids)).values(state="removed"))
     for endpoint_id in ids:
         lanes.pause(connection, lanes.endpoint_lane(endpoint_id), paused=True)
-    return gone
+    return len(gone)
+
+
+def token_of(topic: str) -> str:
+    """The pull key in the address of a feed."""
+    return unquote(urlsplit(topic).path).rpartition("/")[2].rpartition(".")[0]
 
 
 def verify_later(connection: Connection, row: Row, due_at: dt.datetime, reason: str) -> None:

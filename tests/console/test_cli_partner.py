@@ -17,7 +17,8 @@ from shared.models import ArticleRow, AttemptRow, EndpointRow
 from shared.store import engine, partners
 from tests.console.command import Said, within
 from tests.publish.stocked import Stock
-from tests.publish.test_certify import OURS, Receiver
+from tests.publish.test_certify import Receiver
+from tests.publish.test_partner_docs import OURS
 from tests.websubbing import Loopback
 
 Run = Callable[..., Said]
@@ -274,7 +275,8 @@ def test_the_log_is_verified_and_names_the_first_broken_attempt(run: Run, stock:
     assert (whole.code, "6 attempts of 2 endpoints" in whole.out) == (0, True)
     noted = tmp_path / "heads.json"
     noted.write_text(run("log", "verify", "--json").out, encoding="utf-8")
-    attempt(stock, *stock.publish(4), "delivered", 1, status=204)
+    (fourth,) = stock.publish(4)
+    attempt(stock, fourth, "delivered", 1, status=204)
     assert run("log", "verify", "--against", noted).code == 0
     with stock.store.write() as c:
         ids = list(

@@ -20,7 +20,7 @@ from shared import clock, queue
 from shared.api import Site
 from shared.http import Door, Policy
 from shared.models import EndpointRow, HubRow
-from shared.store import engine, ledger, partners, websub
+from shared.store import engine, keys, ledger, partners, websub
 from shared.store.engine import Store
 from tests.publish.stocked import Stock
 from tests.serving import Client, Rung, serving, settings
@@ -205,7 +205,13 @@ def test_a_changed_filter_counts_for_subscribers_at_once(world: World, stock: St
     assert told == {"Fare 2 rises", "Fare 5 rises"}
 
 
-@pytest.mark.parametrize("end", [partners.remove_endpoint, websub.shut_out])
+def revoke(connection: Connection, endpoint_id: int) -> None:
+    assert websub.shut_out(connection, endpoint_id) == 0  # its key is good
+    keys.revoke(connection, "pull", endpoint_id, clock.now())
+    assert websub.shut_out(connection, endpoint_id) == 1
+
+
+@pytest.mark.parametrize("end", [partners.remove_endpoint, revoke])
 def test_without_its_endpoint_or_its_key_a_topic_ends(
     world: World, stock: Stock, subscriber: Loopback, end: Callable[[Connection, int], object]
 ) -> None:

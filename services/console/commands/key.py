@@ -9,13 +9,14 @@ from typing import Annotated
 import typer
 from sqlalchemy import Connection
 
-from services.console import endpoints, show
+from services.console import endpoints, reasons, show
+from services.console.commands.endpoint import Which
 from services.console.commands.options import Json
 from services.console.opening import Opening
 from shared import vault
 from shared.errors import OperatorError
 from shared.settings import Settings
-from shared.store import intake, keys, partners
+from shared.store import intake, keys, partners, websub
 
 app = typer.Typer(name="key", help="Who may push in, and who may fetch.", no_args_is_help=True)
 
@@ -66,18 +67,22 @@ def pull(
     filter_: Annotated[
         str, typer.Option("--filter", metavar="F", help="For a new partner: only what this matches.")
     ] = "",
+    which: Which = None,
     json_: Json = False,
 ) -> None:
-    """Make a key with which a partner may fetch feeds and events by itself; docs/partners.md shows how.
+    """Make a key with which a partner may fetch feeds and events, and sign in at its own page; docs/partners.md shows how.
+
+    A key opens one endpoint: name it where the partner has several.
 
     \b
     briefwire key pull gazette
+    briefwire key pull gazette --endpoint 3
     """
     opening: Opening = context.obj
     endpoints.check_filter(filter_)
     made = secrets.token_urlsafe(32)
     with opening.change("key.pull", name) as (connection, now):
-        endpoint_id = _endpoint(connection, name)
+        endpoint_id = _endpoint(connection, name, which)
         if endpoint_id is None:
             _, endpoint_id = partners.add_partner(
                 connection, name=name, kind="pull", url="", format="brief", secrets=vault.seal(opening.settings.folder, []),
@@ -89,11 +94,13 @@ def pull(
     at = base(opening.settings)
     feeds = {ending: f"{at}/feeds/{made}.{ending}" for ending in ("rss", "atom", "json", "txt")}
     if json_:
-        show.as_json({"partner": name, "key": made, "feeds": feeds, "events": f"{at}/events"})
+        found = {"partner": name, "endpoint": endpoint_id, "key": made, "feeds": feeds}
+        show.as_json(found | {"events": f"{at}/events", "page": f"{at}/portal"})
         return
     show.say(f"Key of {name} (shown once; its feeds' addresses hold it too): {made}")
     for one in (*feeds.values(), f"{at}/events?after=0"):
         show.say(f"  {one}")
+    show.say(f"  The partner's own page, signed in with this key: {at}/portal")
 
 
 @app.command()
@@ -112,7 +119,10 @@ def revoke(
             source_id = intake.source(connection, name)["id"]
             n = keys.revoke(connection, "push", source_id, now) + keys.revoke(connection, "sign", source_id, now)
         else:
-            n = sum(keys.revoke(connection, "pull", row["id"], now) for row in partners.of_partner(connection, name))
+            rows = [row for row in partners.of_partner(connection, name) if row["kind"] != "websub"]
+            n = sum(keys.revoke(connection, "pull", row["id"], now) for row in rows)
+            for row in rows:
+                websub.shut_out(connection, row["id"])
     show.say(f"Shut out {n} {'key' if n == 1 else 'keys'} of {name}.")
 
 
@@ -124,9 +134,7 @@ def base(settings: Settings) -> str:
     return written.read_text(encoding="utf-8").strip()
 
 
-def _endpoint(connection: Connection, name: str) -> int | None:
-    """The partner's own endpoint; subscribers of its feeds have some of their own."""
-    return next(
-        (row["id"] for row in partners.endpoints(connection) if row["partner"] == name and row["kind"] != "websub"),
-        None,
-    )
+def _endpoint(connection: Connection, name: str, which: int | None) -> int | None:
+    """The partner's endpoint, the one named where it has several; subscribers of its feeds have some of their own."""
+    known = any(row["partner"] == name for row in partners.endpoints(connection))
+    return int(reasons.one_endpoint(connection, name, which)["id"]) if known or which is not None else None
