@@ -4,8 +4,9 @@
 
 Two sites publish, change and withdraw briefs; three partners take them, all over real sockets. Meanwhile: kill -9 of a random
 process of the wire every 5 s on average, the supervisor included; the broker killed, frozen for 12 s, its data wiped; the
-database restarted, in order and as by a power cut; partners that hang, cut the line, or answer 500 after having taken the
-event; a clock that steps at each restart of the supervisor. The last minute is quiet. Then the run waits until all is through.
+database restarted, in order and as by a power cut; a store that is full and a shelf of pages that cannot be
+written; partners that hang, cut the line, or answer 500 after having taken the event; a clock that steps at each restart of
+the supervisor. The last minute is quiet. Then the run waits until all is through.
 The last line is one JSON object:
 
     published      versions and withdrawals in the sites' own logs
@@ -46,6 +47,8 @@ from tests import servers
 from tests.wire.harness import Wire, host_of
 
 QUIET_S, STEP_S, FREEZE_S = 60.0, 0.1, 12.0
+KILL_EVERY_S = 5.0
+FULL_S = 8.0  # how long the store stays full, and the shelf of pages unwritable
 SETTINGS: dict[str, Any] = {
     "deliver": {"deadline_s": 4.0, "schedule_s": [0.0, *[1.0] * 60]},
     "workers": {"fetch": 8, "deliver": 8},
@@ -80,7 +83,10 @@ class Scene:
         for server in (*self.sites, *self.partners):
             server.start()
         hosts = [host_of(server.url) for server in (*self.sites, *self.partners)]
-        self.wire = Wire(folder / "data", hosts, store={"url": store_url}, **SETTINGS)
+        self.shelf = folder / "pages"
+        self.shelf.mkdir(parents=True)
+        self.full = False  # the store of the supervisor's next life, and of this one until it is lifted
+        self.wire = Wire(folder / "data", hosts, store={"url": store_url, "pages": f"file://{self.shelf}"}, **SETTINGS)
         self.wire.up()
         for n, site in enumerate(self.sites):
             self.wire.add_source(site.feed_url, f"site{n}")
@@ -124,18 +130,25 @@ def marker_of(receipt: Receipt) -> Marker | None:
 class Mayhem:
     """What goes wrong, and how often on average."""
 
-    def __init__(self, scene: Scene, tally: Tally, postgres: servers.Postgres | None) -> None:
-        self.scene, self.tally, self.postgres, self.draw = scene, tally, postgres, scene.draw
+    def __init__(self, scene: Scene, tally: Tally, postgres: servers.Postgres | None, hurry: float) -> None:
+        self.scene, self.tally, self.postgres, self.draw, self.hurry = scene, tally, postgres, scene.draw, hurry
         self.later: list[tuple[float, Callable[[], None]]] = []
+        self.next_kill = time.monotonic() + self._pause_s()
         self.every_s: dict[Callable[[], None], float] = {
-            self.kill: 7.0, self.kill_supervisor: 40.0, self.kill_broker: 30.0,  # together one every 5 s
-            self.freeze_broker: 60.0, self.wipe_broker: 25.0, self.misbehave: 6.0,
+            self.freeze_broker: 60.0, self.wipe_broker: 25.0, self.misbehave: 6.0, self.spoil_shelf: 40.0,
         }  # fmt: skip
-        if postgres is not None:
+        if postgres is None:
+            self.every_s[self.fill_store] = 45.0
+        else:
             self.every_s[self.restart_database] = 40.0
 
+    def _pause_s(self) -> float:
+        return self.draw.expovariate(1 / KILL_EVERY_S)
+
     def step(self, seconds: float) -> None:
-        """Whatever is up in the next `seconds`."""
+        """Whatever is up in the next `seconds`; kills that fell into a moment without a supervisor are made up for."""
+        while self.next_kill <= time.monotonic() and self.kill():
+            self.next_kill += self._pause_s() / self.hurry
         for fault, mean_s in self.every_s.items():
             if self.draw.random() < seconds / mean_s:
                 fault()
@@ -144,30 +157,44 @@ class Mayhem:
             action()
 
     def end(self) -> None:
-        """Quiet from now on."""
+        """Quiet from now on: what is broken is mended."""
         for _, action in self.later:
             action()
         self.later.clear()
         for partner in self.scene.partners:
             partner.faults.set(None)
 
-    def kill(self) -> None:
-        """Any process of the wire, the supervisor and the broker among them."""
+    def mend_store(self) -> None:
+        """The store may grow again, from the supervisor's next life on."""
+        if self.scene.full:
+            self.scene.full = False
+            self.kill_supervisor()
+
+    def kill(self) -> bool:
+        """Any process of the wire: in one case of five each the supervisor, or the broker. False where there is none."""
         process = self.scene.wire.process
         assert process is not None
-        with contextlib.suppress(psutil.Error):
-            victim = self.draw.choice([psutil.Process(process.pid), *self.scene.wire.children()])
+        try:
+            children = self.scene.wire.children()
+            chosen = self.draw.random()
+            if chosen < 0.2 or not children:
+                victim = psutil.Process(process.pid)
+            elif chosen < 0.4:
+                victim = self.scene.wire.child("valkey")
+            else:
+                victim = self.draw.choice(children)
+            if victim.status() == psutil.STATUS_ZOMBIE:
+                return False
             self._kill(victim, "supervisor" if victim.pid == process.pid else _name(victim))
+        except (psutil.Error, ValueError):
+            return False
+        return True
 
     def kill_supervisor(self) -> None:
         process = self.scene.wire.process
         assert process is not None
         with contextlib.suppress(psutil.Error):
             self._kill(psutil.Process(process.pid), "supervisor")
-
-    def kill_broker(self) -> None:
-        with contextlib.suppress(psutil.Error, ValueError):
-            self._kill(self.scene.wire.child("valkey"), "broker")
 
     def _kill(self, victim: psutil.Process, name: str) -> None:
         _log(f"kill -9 {name}")
@@ -187,6 +214,25 @@ class Mayhem:
             broker.connect(self.scene.wire.settings).flushall()
             _log("wipe the broker")
             self.tally.faults["wipe"] += 1
+
+    def fill_store(self) -> None:
+        """The supervisor's next life finds a store that may not grow by a page; some seconds later it may again."""
+        if not self.scene.full:
+            self.scene.full = True
+            self.kill_supervisor()
+            self.tally.faults["full store"] += 1
+            self.later.append((time.monotonic() + FULL_S, self.mend_store))
+
+    def spoil_shelf(self) -> None:
+        """A file stands where the folder of the pages was."""
+        shelf, away = self.scene.shelf, self.scene.shelf.with_name("away")
+        if away.exists():
+            return
+        _log("the shelf of pages cannot be written")
+        shelf.rename(away)
+        shelf.write_text("in the way")
+        self.tally.faults["shelf"] += 1
+        self.later.append((time.monotonic() + FULL_S, lambda: _back(shelf, away)))
 
     def misbehave(self) -> None:
         self.draw.choice(self.scene.partners).faults.set(self.draw.choice(MISBEHAVIOUR))
@@ -210,6 +256,11 @@ def _name(process: psutil.Process) -> str:
     return named[0].removesuffix("@%h") if named else Path(words[0]).name if words else "?"
 
 
+def _back(shelf: Path, away: Path) -> None:
+    shelf.unlink()
+    away.rename(shelf)
+
+
 def _thaw(process: psutil.Process) -> None:
     with contextlib.suppress(psutil.Error):
         process.resume()
@@ -222,13 +273,13 @@ def _log(text: str) -> None:
 def run(scene: Scene, tally: Tally, postgres: servers.Postgres | None, *, chaos_s: float, quiet_s: float, rate: float, hurry: float = 1.0,
         limit_s: float = 300.0) -> dict[str, Any]:  # fmt: skip
     """The whole run; returns the figures."""
-    mayhem = Mayhem(scene, tally, postgres)
+    mayhem = Mayhem(scene, tally, postgres, hurry)
     started = before = time.monotonic()
     changes = 0
     while (now := time.monotonic()) - started < chaos_s + quiet_s:
         passed_s, before = now - before, now
         if now - started < chaos_s:
-            mayhem.step(min(passed_s, 1.0) * hurry)
+            mayhem.step(passed_s * hurry)
         else:
             mayhem.end()
         for _ in range(round(rate * (now - started)) - changes):
@@ -251,9 +302,14 @@ def _keep_up(scene: Scene, tally: Tally) -> None:
     process = scene.wire.process
     if process is not None and process.poll() is not None:
         offset = scene.draw.uniform(-20.0, 20.0)
-        _log(f"start the supervisor again, clock {offset:+.0f} s")
+        full = {"BRIEFWIRE_STORE_MAX_MB": f"{_store_mb(scene):.6f}"} if scene.full else {}
+        _log(f"start the supervisor again, clock {offset:+.0f} s{', the store is full' if full else ''}")
         tally.faults["clock step"] += 1
-        scene.wire.spawn(BRIEFWIRE_CLOCK_OFFSET_S=f"{offset:.1f}")
+        scene.wire.spawn(BRIEFWIRE_CLOCK_OFFSET_S=f"{offset:.1f}", **full)
+
+
+def _store_mb(scene: Scene) -> float:
+    return (scene.wire.folder / "briefwire.sqlite3").stat().st_size / 1024 / 1024
 
 
 def check_books(wire: Wire, tally: Tally) -> None:

@@ -45,7 +45,7 @@ SPDX = {
 # Locked for other systems or Pythons, so perhaps not installed where this runs: parts of the product there.
 ELSEWHERE = {"async-timeout": "Apache-2.0", "colorama": "BSD-3-Clause"}
 # Their metadata say nothing, their licence file does.
-READ = {"axe-playwright-python": "MIT"}
+READ = {"atheris": "Apache-2.0", "axe-playwright-python": "MIT"}
 # A wheel can carry more than its own code.
 INSIDE = {
     "axe-playwright-python": "axe-core (MPL-2.0)",

@@ -2,7 +2,7 @@
 
 Order: defaults, then `briefwire.toml` (in the data folder or the working folder, or named by BRIEFWIRE_CONFIG), then the
 environment: BRIEFWIRE_DATA, BRIEFWIRE_STORE_URL, BRIEFWIRE_BROKER_URL, BRIEFWIRE_ALERT_SECRET, BRIEFWIRE_SMTP_PASSWORD (each may end
-in _FILE to be read from a file), BRIEFWIRE_WEB_PORT.
+in _FILE to be read from a file), BRIEFWIRE_STORE_MAX_MB, BRIEFWIRE_WEB_PORT.
 """
 
 from __future__ import annotations
@@ -22,10 +22,12 @@ class StoreSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`url`: SQLAlchemy URL of a PostgreSQL database; empty means SQLite in the data folder.
 
     `pages`: an fsspec URL that takes the fetched pages instead of the database ("file:///srv/pages", "s3://bucket/pages").
+    `max_mb`: what a SQLite file may grow to; 0: as far as the disk reaches. A full store loses nothing, it only stops.
     """
 
     url: str = ""
     pages: str = ""
+    max_mb: float = 0.0
 
 
 class BrokerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -230,6 +232,8 @@ def load(environ: Mapping[str, str] | None = None, *, config: Path | None = None
     _override(raw, "broker", "url", secret(env, "BRIEFWIRE_BROKER_URL"))
     _override(raw, "alerts", "webhook_secret", secret(env, "BRIEFWIRE_ALERT_SECRET"))
     _override(raw, "alerts", "smtp_password", secret(env, "BRIEFWIRE_SMTP_PASSWORD"))
+    most = env.get("BRIEFWIRE_STORE_MAX_MB")
+    _override(raw, "store", "max_mb", float(most) if most and most.replace(".", "", 1).isdecimal() else most)
     port = env.get("BRIEFWIRE_WEB_PORT")
     _override(raw, "web", "port", int(port) if port and port.isdecimal() else port)
     try:

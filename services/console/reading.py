@@ -17,11 +17,14 @@ from services.ingest import discover, fetch, polling, profiles
 from shared.errors import OperatorError, Rejected, Retryable
 from shared.http import Door, Policy
 from shared.records import Feed
+from shared.sandbox import Sandbox
 from shared.settings import Settings
 
 __all__ = ["KINDS", "Chosen", "Tried", "door_of", "listing", "offer", "page", "profile", "read", "with_language"]
 
 KINDS = ("auto", "feed", "listing", "sitemap", "folder")
+_LOOK = Sandbox("services.ingest.discover:discover", cpu_s=5.0, memory_mb=1024, wall_s=20.0)
+_READ = Sandbox("services.console.tried:read", cpu_s=10.0, memory_mb=2048, wall_s=30.0)
 _MANY = 3  # offers shown that were not chosen
 
 
@@ -92,7 +95,7 @@ def offer(door: Door, url: str, kind: str, using: profiles.Profile | None) -> Ch
     got = page(door, url)
     if kind != "auto":
         return _as_said(got, kind, using)
-    found = discover.discover(got.body, got.final_url, got.headers)
+    found = _discovered(got)
     tried: list[discover.Offer] = []
     for one in found.offers:
         feed = _confirmed(door, got, one, using)
@@ -107,6 +110,26 @@ def offer(door: Door, url: str, kind: str, using: profiles.Profile | None) -> Ch
         f"{url} is {what}; {len(tried)} likely addresses were tried.",
         "Give the feed's own address, or a section page that lists articles, with --kind listing.", code=1,
     )  # fmt: skip
+
+
+def _discovered(got: fetch.Page) -> discover.Discovery:
+    """What the page offers, read in a child process: it is a stranger's."""
+    try:
+        found: discover.Discovery = _LOOK.call(got.body, got.final_url, dict(got.headers))
+    except Rejected as error:
+        raise OperatorError(f"{got.requested_url} cannot be read: {error.detail or error.reason}.",
+                            "Give the feed's own address with --kind feed.", code=1) from None  # fmt: skip
+    return found
+
+
+def careful(got: fetch.Page, using: profiles.Profile | None, given: Settings, source: str) -> Tried:
+    """What the page would become, read in a child process. OperatorError where it goes beyond the child's limits."""
+    try:
+        tried: Tried = _READ.call(got, using, given.ingest.zone, given.enrich.languages, source)
+    except Rejected as error:
+        raise OperatorError(f"{got.requested_url} cannot be read: {error.detail or error.reason}.",
+                            "The wire would keep its bytes in quarantine.", code=1) from None  # fmt: skip
+    return tried
 
 
 def _as_said(got: fetch.Page, kind: str, using: profiles.Profile | None) -> Chosen:
@@ -128,7 +151,7 @@ def listing(door: Door, url: str, kind: str, using: profiles.Profile | None) -> 
 
 
 def _not_that(got: fetch.Page, kind: str, error: Rejected) -> OperatorError:
-    found = discover.discover(got.body, got.final_url, got.headers)
+    found = _discovered(got)
     what = "an HTML page" if found.page == "html" else f"a {found.page}" if found.page != "other" else "something else"
     best = next((one for one in found.offers if not one.guess), None)
     step = f"It offers {best.url} ({best.kind}): add that, or use --kind auto." if best else "Check the address."

@@ -24,9 +24,12 @@ from shared.settings import Settings
 
 
 class Store:
-    """Opens transactions. `write()` yields a connection whose work commits whole or not at all; `read()` sees one snapshot."""
+    """Opens transactions. `write()` yields a connection whose work commits whole or not at all; `read()` sees one snapshot.
 
-    def __init__(self, url: str) -> None:
+    `max_mb` is how far a SQLite file may grow (0: as far as the disk reaches); beyond it a write fails and changes nothing.
+    """
+
+    def __init__(self, url: str, max_mb: float = 0.0) -> None:
         self.url: URL = _driver(make_url(url))
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self._lock = threading.Lock()
@@ -34,8 +37,8 @@ class Store:
         self._gate: int | None = None
         if self.is_sqlite:
             self._gate = _open_gate(Path(str(self.url.database)))
-            self._writer = _sqlite_engine(self.url, begin="BEGIN", pool=StaticPool)
-            self._reader = _sqlite_engine(self.url, begin="BEGIN", pool=QueuePool, readonly=True)
+            self._writer = _sqlite_engine(self.url, pool=StaticPool, max_mb=max_mb)
+            self._reader = _sqlite_engine(self.url, pool=QueuePool, readonly=True)
         else:
             self._writer = create_engine(self.url, pool_size=16, max_overflow=32, pool_pre_ping=True)
             # One snapshot for all statements of a read: with PostgreSQL's usual level each would see another moment.
@@ -93,7 +96,7 @@ def current(settings: Settings) -> Store:
     with _opening:
         if _current is None or _current._pid != os.getpid():
             settings.folder.mkdir(parents=True, exist_ok=True)
-            _current = Store(settings.store_url)
+            _current = Store(settings.store_url, settings.store.max_mb)
         return _current
 
 
@@ -141,7 +144,7 @@ def _shut(gate: int) -> Iterator[None]:
         fcntl.flock(gate, fcntl.LOCK_UN)
 
 
-def _sqlite_engine(url: URL, *, begin: str, pool: Any, readonly: bool = False) -> Engine:
+def _sqlite_engine(url: URL, *, pool: Any, readonly: bool = False, max_mb: float = 0.0) -> Engine:
     options: dict[str, Any] = {} if pool is StaticPool else {"pool_size": 8, "max_overflow": 40}
     engine = create_engine(url, poolclass=pool, connect_args={"check_same_thread": False, "timeout": 30.0}, **options)
 
@@ -158,5 +161,8 @@ def _sqlite_engine(url: URL, *, begin: str, pool: Any, readonly: bool = False) -
             raw.execute(f"PRAGMA {pragma}")
         if readonly:
             raw.execute("PRAGMA query_only=ON")
+        if max_mb:
+            size = raw.execute("PRAGMA page_size").fetchone()[0]
+            raw.execute(f"PRAGMA max_page_count={max(1, int(max_mb * 1024 * 1024 / size))}")
 
     return engine

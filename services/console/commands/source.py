@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 import sys
 from pathlib import Path
@@ -11,13 +12,14 @@ import typer
 
 from services.console import articles, reading, show
 from services.console.commands import past
-from services.console.commands.options import AllowHost, Json
+from services.console.commands.options import AllowHost, Json, Reason
 from services.console.opening import Opening
-from services.ingest import folder
+from services.ingest import folder, schedule
 from shared import clock, urls
 from shared.errors import OperatorError
 from shared.records import Entry, to_plain
 from shared.store import console, intake
+from shared.store import drift as drifted
 
 app = typer.Typer(name="source", help="What the wire watches: feeds, pages, sitemaps, texts.", no_args_is_help=True)
 past.register(app)
@@ -136,14 +138,23 @@ def list_(context: typer.Context, json_: Json = False) -> None:
     """
     with context.obj.read() as connection:
         rows, counts = intake.sources(connection), intake.count_states(connection)
-    listed = [_listed(row, counts.get(row["id"], {})) for row in rows]
-    columns = {"name": "name", "kind": "kind", "state": "state", "seen": "seen", "quarantined": "quarantined",
-               "polled_at": "last poll", "due_at": "next poll", "last_error": "last error", "url": "url"}  # fmt: skip
+        held = {row["source_id"] for row in drifted.held(connection)}
+    listed = [_listed(row, counts.get(row["id"], {}), clock.now(), held=row["id"] in held) for row in rows]
+    columns = {"name": "name", "kind": "kind", "standing": "state", "seen": "seen", "quarantined": "quarantined",
+               "news": "newest", "polled_at": "last poll", "due_at": "next poll", "last_error": "last error", "url": "url"}  # fmt: skip
     show.listing(listed, columns, json_=json_, right=("seen", "quarantined"),
                  empty="No sources yet. `briefwire source add URL` adds one.")  # fmt: skip
 
 
-def _listed(row: dict[str, Any], counts: dict[str, int]) -> dict[str, Any]:
+def _listed(row: dict[str, Any], counts: dict[str, int], now: dt.datetime, *, held: bool) -> dict[str, Any]:
+    """`standing` is the state, and whether the source is held; `news` how long it has brought nothing, and whether that is late."""
+    fresh = schedule.freshness(schedule.remembered(row["rhythm"]).rhythm, row["new_at"], now)
+    silent = "" if fresh.silent_s is None else f"{_span(fresh.silent_s)} ago"
+    own = {
+        "held": held, "standing": f"{row['state']}, held" if held else row["state"], "new_at": row["new_at"],
+        "overdue": fresh.overdue, "silent_s": fresh.silent_s, "allowed_s": fresh.allowed_s,
+        "news": f"{silent}, overdue" if fresh.overdue else silent,
+    }  # fmt: skip
     keys = (
         "id",
         "name",
@@ -159,9 +170,74 @@ def _listed(row: dict[str, Any], counts: dict[str, int]) -> dict[str, Any]:
         "last_error",
         "created_at",
     )
-    return {key: row[key] for key in keys} | {
-        state: counts.get(state, 0) for state in ("stored", "quarantined", "waiting")
-    }
+    return (
+        {key: row[key] for key in keys}
+        | own
+        | {state: counts.get(state, 0) for state in ("stored", "quarantined", "waiting")}
+    )
+
+
+def _span(seconds: float) -> str:
+    """A duration as people say it."""
+    for unit_s, unit in ((86400.0, "d"), (3600.0, "h"), (60.0, "min")):
+        if seconds >= 2 * unit_s:
+            return f"{seconds / unit_s:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+@app.command()
+def drift(context: typer.Context, name: Name, json_: Json = False) -> None:
+    """What a source's records usually look like, and what waits because it looks different.
+
+    \b
+    briefwire source drift news
+    """
+    with context.obj.read() as connection:
+        found = drifted.summary(connection, intake.source(connection, name)["id"])
+    if json_:
+        show.as_json(found or {})
+    elif found is None or not found["usual"].get("records"):
+        show.say(f"Nothing of {name} has become an article yet, so nothing is known of how its records look.")
+    else:
+        _tell_usual(name, found)
+
+
+def _tell_usual(name: str, found: dict[str, Any]) -> None:
+    usual = found["usual"]
+    learning = usual["records"] < usual["needed"]
+    show.say(f"{name}: known from its last {usual['records']} articles" + (
+        f"; judged from {usual['needed']} on, until then only for the plainest faults." if learning else "."))  # fmt: skip
+    show.say(f"  words    {usual['words_low']} to {usual['words_high']}, half of them up to {usual['words_median']}")
+    show.say("  fields   " + ", ".join(f"{field} {share:.0%}" for field, share in usual["fields"].items() if share))
+    if found["since"]:
+        show.say(f"Held since {show.moment(found['since'])}; {found['waiting']} entries wait:")
+        for why in found["why"]:
+            show.say(f"  {why}")
+    for one in found["odd"][:5]:
+        show.say(f"  entry:{one['id']}  {one['url'] or ''}\n    {one['detail'] or ''}")
+    if found["waiting"]:
+        show.say(f"Correct its profile, then `briefwire source release {name}`. Where the pages are right as they are: "
+                 f"`briefwire source release {name} --as-it-is --reason …`.")  # fmt: skip
+
+
+@app.command()
+def release(
+    context: typer.Context,
+    name: Name,
+    as_it_is: Annotated[
+        bool, typer.Option("--as-it-is", help="The pages are right: take them, and learn the new shape.")
+    ] = False,
+    reason: Reason = "",
+) -> None:
+    """Let go what waits because it looked different.
+
+    It is read again by the source's profile as it is now, from the bytes that were kept, and judged again.
+
+    \b
+    briefwire source release news
+    briefwire source release news --as-it-is --reason "new design, records checked"
+    """
+    show.say(_do(context.obj, "accept-source" if as_it_is else "release-source", name, reason))
 
 
 @app.command()
@@ -193,10 +269,10 @@ def remove(context: typer.Context, name: Name) -> None:
     show.say(f"Removed {name}. Its articles stay.")
 
 
-def _do(opening: Opening, action: str, name: str) -> str:
+def _do(opening: Opening, action: str, name: str, reason: str = "") -> str:
     with opening.read() as connection:
         source_id = intake.source(connection, name)["id"]
-    return opening.perform(action, source_id).said
+    return opening.perform(action, source_id, reason=reason).said
 
 
 @app.command("test")
@@ -222,7 +298,7 @@ def show_page(
     using = reading.profile(cfg.ingest.profiles, profile, url, clock.now().date())
     with show.busy(f"Fetching {url}"):
         got = reading.page(opening.door(allow_host or []), url)
-    tried = reading.read(got, using, cfg.ingest.zone, cfg.enrich.languages, "test")
+    tried = reading.careful(got, using, cfg, "test")
     if json_:
         record = tried.article or tried.draft
         show.as_json(
