@@ -25,7 +25,7 @@ from sqlalchemy import Connection, insert, update
 
 from services.console import accounts
 from services.console.demo import content
-from shared import clock, migrations, records
+from shared import clock, migrations, pages, records
 from shared.models import (
     ArticleRow,
     AttemptRow,
@@ -98,7 +98,7 @@ def _rows(numbers: range, n: int, sources: list[int], endpoints: list[int], now:
             "article_id": article.id, "page_id": k + 1, "lease_epoch": 0, "attempts": 0, "failures": 0, "gone_seen": 0,
         }  # fmt: skip
         yield PageRow, {"id": k + 1, "entry_id": k + 1, "requested_url": article.url, "final_url": article.url, "status": 200,
-                        "content_type": "text/html", "sha256": "0" * 64, "size": 4, "body": b"", "fetched_at": at}  # fmt: skip
+                        "content_type": "text/html", "sha256": "0" * 64, "size": len(_PAGE), "body": _PACKED, "fetched_at": at}  # fmt: skip
         yield ArticleRow, {
             "id": article.id, "source_id": source, "identity": f"{k:064x}", "url": article.url, "state": "usable", "held": False,
             "revision": 1, "enriched_revision": 1, "content_hash": "0" * 64, "headline": article.headline, "language": "en",
@@ -136,6 +136,10 @@ _WORDS = [
 ]
 
 
+_PAGE = ("<html><title>A page</title><body><h1>A page</h1>" + f"<p>{' '.join(_WORDS[:80])}</p>" * 12).encode()
+_PACKED = pages.pack(_PAGE)
+
+
 def _article(k: int, at: dt.datetime, rng: random.Random) -> records.Article:
     words = " ".join(rng.choices(_WORDS, k=8)).capitalize()
     moment = records.Moment(str(at), at.isoformat(), "UTC", "stated", "second")
@@ -151,9 +155,12 @@ def _article(k: int, at: dt.datetime, rng: random.Random) -> records.Article:
 def paths(n: int) -> list[str]:
     """The pages, the heavy ones in the ways they are used."""
     return [
-        "/", "/sources", "/sources/3", "/articles", "/articles?q=harbour+ferry", "/articles?q=no-such-word", "/articles?source=4",
-        "/articles?section=Section+3", "/articles?state=held", f"/articles/art_{n - 5:016x}", "/partners", "/partners/2", "/quarantine",
-        "/quarantine?kind=entry&owner=1&reason=reason-0", "/sections", "/ledger", "/audit", "/account", "/metrics", "/api/numbers",
+        "/", "/sources", "/sources/3", "/articles", f"/articles?q={'+'.join(_WORDS[:2])}", f"/articles?q={_WORDS[0]}&source=4",
+        f"/articles?q={_WORDS[0][:3]}", "/articles?q=no-such-word", f"/articles?q=https://s4.example/{n - 16}", "/articles?source=4",
+        "/articles?section=Section+3", "/articles?state=held", f"/articles/art_{n - 5:016x}", f"/articles/art_{n - 5:016x}/frame",
+        f"/articles/art_{n - 5:016x}/why/2", "/partners", "/partners/2", "/withdrawals", "/sources/3/test", "/quarantine?q=partner",
+        "/quarantine", "/quarantine?kind=entry&owner=1&reason=reason-0", "/sections", "/ledger", "/audit", "/account",
+        "/metrics", "/api/numbers",
     ]  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from services.ingest import schedule
 from shared import records
 from shared.models import Row
 from shared.store import desk as rows
-from shared.store import intake, ledger
+from shared.store import drift, intake, ledger
 
 
 def sources(call: Call) -> Response:
@@ -22,8 +22,10 @@ def sources(call: Call) -> Response:
     with call.desk.store.read() as connection:
         found = intake.sources(connection)
         books = {line.source: line for line in ledger.books(connection, proof=False).intake}
+        held = {row["source_id"]: row for row in drift.held(connection)}
     now = call.desk.now()
-    return call.page("sources.html", sources=[_fresh(row, now) | {"book": books.get(row["name"])} for row in found])
+    shown = [_fresh(row, now) | {"book": books.get(row["name"]), "drift": held.get(row["id"])} for row in found]
+    return call.page("sources.html", sources=shown)
 
 
 def source(call: Call) -> Response:
@@ -35,10 +37,9 @@ def source(call: Call) -> Response:
         entries = rows.entries_of(connection, row["id"], 40)
         hosts = rows.hosts_of(connection, row["id"])
         book = next((b for b in ledger.books(connection, proof=False).intake if b.source == row["name"]), None)
-        hub = rows.hub_of(connection, row["id"])
-    return call.page(
-        "source.html", source=_fresh(row, call.desk.now()), entries=entries, hosts=hosts, book=book, hub=hub
-    )
+        hub, shape = rows.hub_of(connection, row["id"]), drift.summary(connection, row["id"])
+    fresh = _fresh(row, call.desk.now())
+    return call.page("source.html", source=fresh, entries=entries, hosts=hosts, book=book, hub=hub, shape=shape)
 
 
 def _fresh(row: Row, now: dt.datetime) -> Row:
