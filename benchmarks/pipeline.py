@@ -1,6 +1,10 @@
 """Articles a second from stored bytes through extract, enrich and publish to three partners; ours and the plain way, in one run.
 
     python -m benchmarks.pipeline [--articles 2000] [--small]
+    python -m benchmarks.pipeline --whole [--articles 2000] [--sites 200] [--partners 50]
+
+With `--whole`, two runs of the whole way instead (`benchmarks.whole`): feeds and pages of 200 sites, 50 partners, each article
+wanted by three of them; ours, and the plain chain with trafilatura.
 
 Three runs one after the other, each with its own data folder, broker and receivers (separate processes): our wire, the plain
 chain with trafilatura, the plain chain with our extractor (`benchmarks.plain` says what "plain" is). The clock runs from the
@@ -30,6 +34,7 @@ from typing import Any
 
 import psutil
 
+from benchmarks import whole
 from services.console.demo import bulk
 from services.publish import sign
 from shared import clock, records
@@ -71,7 +76,7 @@ class Receivers:
         return [json.loads(_get(f"{url}/-/state"))["accepted"] for url in self.urls]
 
     def cpu_s(self) -> float:
-        return sum(_cpu_s(psutil.Process(process.pid)) for process in self.processes)
+        return sum(cpu_s(psutil.Process(process.pid)) for process in self.processes)
 
     def stop(self) -> None:
         for process in self.processes:
@@ -84,7 +89,13 @@ def main() -> None:
     parser.add_argument("--articles", type=int, default=2000)
     parser.add_argument("--small", action="store_true", help="pages of 7 KB instead of 30 to 60 KB")
     parser.add_argument("--only", choices=["ours", "trafilatura", "same"], help="one of the three runs")
+    parser.add_argument("--whole", action="store_true", help="from 200 sites' feeds to 50 partners")
+    parser.add_argument("--sites", type=int, default=200)
+    parser.add_argument("--partners", type=int, default=50)
     options = parser.parse_args()
+    if options.whole:
+        _whole(options)
+        return
     made = [bulk.page(n, 3, HOST, large=not options.small) for n in range(options.articles)]
     urls = [f"http://{HOST}{bulk.item(n, 3).brief.path}" for n in range(options.articles)]
     out: dict[str, Any] = {
@@ -104,6 +115,26 @@ def main() -> None:
         own = sum(spent for name, spent in out["cpu_ms"].items() if name != "receivers")
         out["cpu_ratio"] = round(out["plain_cpu_ms"] / own, 2)
         out["cpu_ratio_same_extractor"] = round(out["plain_same_extractor_cpu_ms"] / own, 2)
+    print(json.dumps(out))
+
+
+def _whole(options: argparse.Namespace) -> None:
+    pages = max(1, options.articles // options.sites)
+    out: dict[str, Any] = {
+        "articles": pages * options.sites,
+        "sites": options.sites,
+        "partners": options.partners,
+        "cores": os.cpu_count(),
+    }
+    sizes = (options.sites, pages, options.partners)
+    if options.only in (None, "ours"):
+        out |= whole.measure(whole.ours, *sizes, large=not options.small)
+    if options.only in (None, "trafilatura"):
+        out |= _renamed(whole.measure(whole.plain, *sizes, large=not options.small), "plain")
+    if options.only is None:
+        out["ratio"] = round(out["articles_per_s"] / out["plain_per_s"], 2)
+        own = sum(spent for name, spent in out["cpu_ms"].items() if name not in ("sites", "receivers"))
+        out["cpu_ratio"] = round(out["plain_cpu_ms"] / own, 2)
     print(json.dumps(out))
 
 
@@ -149,13 +180,13 @@ def ours(wire: Wire, pages: list[bytes], urls: list[str], done: Callable[[], boo
     wire.up()
     done()
     source = wire.add_source("http://bulk.example/", kind="push")
-    before = _by_process(wire)
+    before = by_process(wire)
     started = time.perf_counter()
     _push(wire, source, pages, urls)
     while not done():
         time.sleep(0.05)
     took = time.perf_counter() - started
-    after = _by_process(wire)
+    after = by_process(wire)
     cpu = {name: round(1000 * (after[name] - before[name]) / len(pages), 2) for name in before}
     return {"articles_per_s": round(len(pages) / took, 1), "cpu_ms": cpu}
 
@@ -184,14 +215,14 @@ def plain(extractor: str) -> Side:
         done()
         source = wire.add_source("http://bulk.example/", kind="push")
         ids = _push(wire, source, pages, urls)
-        with _plain_workers(wire) as workers:
-            before = _tree_cpu_s(workers)
+        with plain_workers(wire) as workers:
+            before = tree_cpu_s(workers)
             started = time.perf_counter()
             subprocess.run([sys.executable, "-c", _SENDER, str(len(ids))], input=_lines(ids, pages, urls), check=True)
             while not done():
                 time.sleep(0.05)
             took = time.perf_counter() - started
-            spent = _tree_cpu_s(workers) - before
+            spent = tree_cpu_s(workers) - before
         server.terminate()
         server.wait()
         return {"articles_per_s": round(len(pages) / took, 1), "cpu_ms_all": round(1000 * spent / len(pages), 2)}
@@ -214,9 +245,11 @@ def _lines(ids: list[int], pages: list[bytes], urls: list[str]) -> bytes:
 
 
 @contextlib.contextmanager
-def _plain_workers(wire: Wire) -> Iterator[list[psutil.Process]]:
+def plain_workers(wire: Wire, *, fetch: bool = False) -> Iterator[list[psutil.Process]]:
     cores = str(max(1, min(4, os.cpu_count() or 1)))
-    kinds = (("extract", "prefork", cores), ("enrich", "prefork", cores), ("publish", "threads", "32"))
+    kinds = [("extract", "prefork", cores), ("enrich", "prefork", cores), ("publish", "threads", "32")]
+    if fetch:
+        kinds.append(("fetch", "threads", "32"))
     command = [sys.executable, "-m", "celery", "-A", "benchmarks.plain:app", "worker", "-l", "WARNING",
                "--without-gossip", "--without-mingle", "--without-heartbeat"]  # fmt: skip
     log = (wire.folder / "plain.log").open("ab")
@@ -237,7 +270,7 @@ def _plain_workers(wire: Wire) -> Iterator[list[psutil.Process]]:
                 worker.wait()
 
 
-def _by_process(wire: Wire) -> dict[str, float]:
+def by_process(wire: Wire) -> dict[str, float]:
     """CPU seconds so far of each of the wire's parts, its pool's processes included."""
     assert wire.process is not None
     parts = {
@@ -251,15 +284,15 @@ def _by_process(wire: Wire) -> dict[str, float]:
     spent = {}
     for name, word in parts.items():
         process = wire.child(word)
-        spent[name] = _cpu_s(process) + sum(_cpu_s(child) for child in process.children(recursive=True))
+        spent[name] = cpu_s(process) + sum(cpu_s(child) for child in process.children(recursive=True))
     return spent
 
 
-def _tree_cpu_s(roots: list[psutil.Process]) -> float:
-    return sum(_cpu_s(process) for root in roots for process in (root, *root.children(recursive=True)))
+def tree_cpu_s(roots: list[psutil.Process]) -> float:
+    return sum(cpu_s(process) for root in roots for process in (root, *root.children(recursive=True)))
 
 
-def _cpu_s(process: psutil.Process) -> float:
+def cpu_s(process: psutil.Process) -> float:
     times = process.cpu_times()
     return float(times.user + times.system)
 

@@ -1,6 +1,7 @@
 """The plain way of doing the same work, to measure ours against: a Celery chain with documents in its messages.
 
     extract.s(html) | enrich.s() | publish.s()
+    poll.s(feed)  ->  fetch.s(url) | extract.s() | enrich.s() | publish.s()      the whole way
 
 The same broker, pools, language detection, linking and rows, one article a transaction; trafilatura or our own extractor
 (PLAIN_EXTRACTOR), one `requests.post` a delivery. Imported by the workers that `benchmarks.pipeline` starts.
@@ -15,15 +16,18 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
+import feedparser
 import requests
 import trafilatura
 from celery import Celery, chain
+from sqlalchemy import Connection, select
 
 from services.enrich import enriching
 from services.ingest import normalise, storing
 from services.publish import lane, policy, sign
 from services.publish.render import render
 from shared import clock, queue, records
+from shared.models import ArticleRow, EntryRow, SourceRow, SubscriptionRow
 from shared.store import articles, events, installation, intake, partners
 
 app = Celery("plain", broker=queue.app.conf.broker_url)
@@ -33,7 +37,9 @@ app.conf.update(
     worker_send_task_events=False,
     broker_connection_retry_on_startup=True,
     broker_transport_options=queue.TRANSPORT,
-    task_routes={f"plain.{name}": {"queue": f"plain_{name}"} for name in ("extract", "enrich", "publish")},
+    task_routes={f"plain.{name}": {"queue": f"plain_{name}"} for name in ("extract", "enrich", "publish")}
+    | {"plain.poll": {"queue": "plain_fetch"}, "plain.fetch": {"queue": "plain_fetch"}}
+    | {"plain.extract_fetched": {"queue": "plain_extract"}},
 )
 
 
@@ -51,6 +57,31 @@ def send(entry_id: int, page: bytes, url: str) -> None:
     chain(extract.s(entry_id, base64.b64encode(page).decode(), url), enrich.s(), publish.s()).apply_async()
 
 
+@app.task(name="plain.poll")
+def poll(source_id: int, url: str) -> None:
+    """A feed's entries become rows; each begins a chain."""
+    found = feedparser.parse(requests.get(url, timeout=20).content)
+    for item in found.entries:
+        new = intake.NewEntry(records.Entry(item.id, item.link), None, backfill=True)
+        with begin() as work:
+            intake.add_entries(work.connection, source_id, [new], work.now)
+            entry_id = work.connection.execute(select(EntryRow.id).where(
+                EntryRow.source_id == source_id, EntryRow.key_hash == intake.key_hash(item.id))).scalar_one()  # fmt: skip
+        chain(fetch.s(entry_id, item.link), extract_fetched.s(), enrich.s(), publish.s()).apply_async()
+
+
+@app.task(name="plain.fetch")
+def fetch(entry_id: int, url: str) -> tuple[int, str, str]:
+    """A page's bytes, into the next message."""
+    return entry_id, base64.b64encode(requests.get(url, timeout=20).content).decode(), url
+
+
+@app.task(name="plain.extract_fetched")
+def extract_fetched(fetched: tuple[int, str, str]) -> dict[str, Any]:
+    """As `extract`, of what `fetch` handed on."""
+    return extract(*fetched)  # type: ignore[no-any-return]
+
+
 @app.task(name="plain.extract")
 def extract(entry_id: int, page: str, url: str) -> dict[str, Any]:
     """The page in the message becomes a stored article; the article goes on in the next message."""
@@ -61,7 +92,8 @@ def extract(entry_id: int, page: str, url: str) -> dict[str, Any]:
     else:
         found = _with_trafilatura(body, finding)
     with begin() as work:
-        row = {"id": entry_id, "source_id": 1, "article_id": None, "page_id": 0}
+        source_id = work.connection.execute(select(EntryRow.source_id).where(EntryRow.id == entry_id)).scalar_one()
+        row = {"id": entry_id, "source_id": source_id, "article_id": None, "page_id": 0}
         storing.store(work, [(row, found, None)])
         intake.finish_entry(work.connection, entry_id, "stored", article_id=found.article.id)
     result: dict[str, Any] = records.to_plain(found.article)
@@ -102,7 +134,7 @@ def publish(message: dict[str, Any]) -> None:
 
     event = msgspec.convert(message["event"], events.Event)
     with begin() as work:
-        endpoints = partners.endpoints(work.connection)
+        endpoints = _wanting(work.connection, event)
         name = installation.name(work.connection)
         planned = [
             partners.Planned(
@@ -117,6 +149,16 @@ def publish(message: dict[str, Any]) -> None:
     with begin() as work:
         for endpoint_id, one in tried.items():
             partners.record(work.connection, endpoint_id, [one])
+
+
+def _wanting(connection: Connection, event: events.Event) -> list[dict[str, Any]]:
+    """The endpoints whose filter names the article's source, or that have no filter."""
+    source = connection.execute(select(SourceRow.name).join(ArticleRow, ArticleRow.source_id == SourceRow.id)
+                                .where(ArticleRow.id == event.article_id)).scalar_one()  # fmt: skip
+    wanted = dict(connection.execute(select(SubscriptionRow.endpoint_id, SubscriptionRow.filter)).all())
+    return [
+        row for row in partners.endpoints(connection) if not wanted[row["id"]] or f'"{source}"' in wanted[row["id"]]
+    ]
 
 
 def _post(endpoint: dict[str, Any], row: dict[str, Any], message: dict[str, Any], at: dt.datetime) -> partners.Tried:

@@ -29,11 +29,11 @@ class Sinks:
         self.urls: list[str] = []
         self._ours, theirs = multiprocessing.Pipe()
         context = multiprocessing.get_context("spawn")
-        self._process = context.Process(target=_serve, args=(theirs, count, hosts), daemon=True)
+        self.process = context.Process(target=_serve, args=(theirs, count, hosts), daemon=True)
 
     def start(self) -> None:
         """Listens from now on."""
-        self._process.start()
+        self.process.start()
         self.urls = self._ours.recv()
 
     def behave(self, *, latency_s: float = 0.0, hanging: int = 0) -> None:
@@ -49,7 +49,7 @@ class Sinks:
 
     def stop(self) -> None:
         self._ours.send(None)
-        self._process.join(10)
+        self.process.join(10)
 
 
 class _State:
