@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from services.enrich import enriching
-from services.ingest import lane
+from services.ingest import storing
 from shared import records, vault
 from shared.models import Row
 from shared.queue import Work
@@ -63,7 +63,7 @@ class Arrivals:
     def withdraw(self, key: str) -> None:
         with self.store.write() as c:
             work = Work(c, self.now)
-            lane.withdraw(work, f"art_{key}", "gone")
+            storing.withdraw(work, f"art_{key}", "gone")
             work.finish()
         self.enrich()
 

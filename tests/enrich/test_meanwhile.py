@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Connection
 
 from services.enrich import enriching
-from services.ingest import lane
+from services.ingest import storing
 from shared import records
 from shared.models import ArticleRow, Row
 from shared.queue import Work
@@ -72,7 +72,7 @@ def test_an_article_withdrawn_meanwhile_is_not_published_after_its_withdrawal(st
         (article,) = create(c, 1)
         rows = articles.claim_articles(c, [article], NOW)
         work = Work(c, LATER)
-        lane.withdraw(work, article, "gone")
+        storing.withdraw(work, article, "gone")
         work.finish()
         settle(c, rows, LATER)
         assert [event.kind for event in events.of_article(c, article)] == ["article.withdrawn"]
