@@ -73,7 +73,7 @@ class Browser:
         return self.session.get(self.url + path, timeout=30)
 
     def token(self) -> str:
-        return re.findall(r'name="csrf" value="([^"]+)"', self.get("/portal").text)[0]
+        return str(re.findall(r'name="csrf" value="([^"]+)"', self.get("/portal").text)[0])
 
     def post(self, path: str, **form: str) -> requests.Response:
         return self.session.post(self.url + path, data={"csrf": self.token(), **form}, timeout=30)
@@ -175,7 +175,6 @@ def test_the_api_pauses_resumes_and_replays(client: Client, stock: Stock, store:
         ask(client, "POST", "/endpoint/replay", json={"first": 2, "last": 3}).json()["done"].startswith("2 deliveries")
     )
     bodies: tuple[Any, ...] = (
-        {"first": 3, "last": 2},
         {"first": 0, "last": 2},
         {"first": "1", "last": 2},
         {"first": 1},
@@ -184,8 +183,9 @@ def test_the_api_pauses_resumes_and_replays(client: Client, stock: Stock, store:
     )
     for body in bodies:
         assert ask(client, "POST", "/endpoint/replay", json=body).status_code == 400
+    assert ask(client, "POST", "/endpoint/replay", json={"first": 3, "last": 2}).json()["error"] == "bad-range"
     assert ask(client, "POST", "/endpoint/replay", data="first=1").status_code == 415
-    assert ask(client, "POST", "/endpoint/replay", json={"first": 1, "last": 10**30}).status_code in (200, 400)
+    assert ask(client, "POST", "/endpoint/replay", json={"first": 1, "last": 2**53}).status_code == 400
     assert {"portal.pause", "portal.resume", "portal.replay"} <= set(audited(store))
 
 

@@ -9,8 +9,9 @@ POST /endpoint/secret /test /replay /pause /resume
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 from sqlalchemy import Connection
@@ -30,6 +31,7 @@ LOG_PAGE = 100
 
 T = TypeVar("T")
 
+_ARTICLE = re.compile("^[A-Za-z0-9_]{1,24}$")
 _FARTHEST = 2**53 - 1
 _TEXT: dict[str, Any] = {"type": "string"}
 _MAYBE_TEXT: dict[str, Any] = {"type": ["string", "null"]}
@@ -107,7 +109,7 @@ LOG = _get(
     Parameter("limit", "query", f"At most so many, {LOG_PAGE} unless given.", {"type": "integer", "minimum": 1, "maximum": 500}),
     Parameter("before", "query", "Only attempts below this id; the answer's `before` leads to the next page.", _NUMBER),
     Parameter("outcome", "query", "Only attempts that ended so.", {"enum": ["delivered", "retry", "dead", "disabled", "late"]}),
-    Parameter("article_id", "query", "Only attempts about this article.", {"type": "string", "maxLength": 24}),
+    Parameter("article_id", "query", "Only attempts about this article.", {"type": "string", "pattern": _ARTICLE.pattern}),
     answers={400: problem("A parameter is not what it must be.")},
 )  # fmt: skip
 FILTERS = _get("/endpoint/filters", "filters", "What the endpoint gets.", _object(subscriptions=_list(_SUBSCRIPTION)))
@@ -147,9 +149,12 @@ class _Narrow(msgspec.Struct):
     filter: str
 
 
+_Position = Annotated[int, msgspec.Meta(ge=1, le=_FARTHEST)]
+
+
 class _Range(msgspec.Struct):
-    first: int
-    last: int
+    first: _Position
+    last: _Position
 
 
 class Portal:
@@ -170,7 +175,7 @@ class Portal:
         outcome = query.get("outcome")
         if outcome not in (None, *_ATTEMPT["properties"]["outcome"]["enum"]):
             raise Problem(400, "bad-outcome", "outcome is delivered, retry, dead, disabled or late.")
-        if not query.get("article_id", "").isprintable():
+        if not _ARTICLE.fullmatch(query.get("article_id", "art_")):
             raise Problem(400, "bad-article", "article_id is an article's id.")
         with self.site.store.read() as connection:
             row, _ = _whose(connection, request)
@@ -228,7 +233,7 @@ class Portal:
     def replay(self, request: Request, body: bytes) -> Response:
         def ask(work: Work, row: Row) -> str:
             wanted = _read(request, body, _Range)
-            return own.replay(work, row, min(wanted.first, _FARTHEST), min(wanted.last, _FARTHEST))
+            return own.replay(work, row, wanted.first, wanted.last)
 
         return self._do(request, ask)
 
@@ -256,7 +261,7 @@ def _whose(connection: Connection, request: Request) -> tuple[Row, int]:
     return row, int(found["id"])
 
 
-_STATUS = {"no-such-subscription": 404, "no-such-key": 404, "bad-filter": 400, "bad-range": 400}
+_STATUS = {"no-such-subscription": 404, "no-such-key": 404, "bad-filter": 400}
 
 
 def _refusing(act: Callable[[], T]) -> T:
