@@ -20,7 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from shared import clock, housekeeping, lifeline, pipeline, queue
 from shared.models import Row
-from shared.store import articles, claims, desk, intake, lanes, switches, websub, workers
+from shared.store import articles, claims, desk, intake, lanes, rulings, switches, websub, workers
 
 log = logging.getLogger("briefwire.feeder")
 TICK_S = 0.5
@@ -96,6 +96,8 @@ def lift_embargoes(work: queue.Work) -> int:
             continue  # another feeder was faster, or the desk set another instant
         articles.set_article(work.connection, row["id"], embargo_until=None)
         lifted += 1
+        if article["enriched_revision"]:
+            rulings.enrich_again(work.connection, [row["id"]], work.now)  # others' records may name it now
         if not article["held"]:
             work.ring("endpoint.due", desk.let_go(work.connection, row["id"], work.now))
     return lifted

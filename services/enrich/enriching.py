@@ -29,7 +29,7 @@ _KINDS = {
     "new": "article.published",
     "update": "article.updated",
     "correction": "article.corrected",
-    "restored": "article.updated",
+    "restored": "article.restored",
 }
 _EPOCH = dt.date(1970, 1, 1)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from services.enrich import linking
-from shared import records
+from shared import feeder, records
 from shared.queue import Work
 from shared.store import articles, clusters
 from shared.store.engine import Store
@@ -81,7 +81,7 @@ def test_what_comes_back_is_linked_again(wire: Arrivals) -> None:
     wire.withdraw("ferry")
     before = wire.head()
     wire.revise("ferry", "restored")
-    assert wire.logged(before) == [("article.updated", "ferry"), ("article.relinked", "ferry2")]
+    assert wire.logged(before) == [("article.restored", "ferry"), ("article.relinked", "ferry2")]
     assert wire.links("ferry2") == {"ferry": "same_story"}
     assert wire.notes("ferry").story == story
 
@@ -118,6 +118,20 @@ def test_a_held_article_is_shown_in_nobodys_record_until_it_is_released(wire: Ar
         articles.set_article(c, "art_ferry", held=False)
     wire.again("ferry")
     assert wire.links("ferry2") == {"ferry": "same_story"}
+
+
+def test_an_embargo_keeps_an_article_out_of_others_records_until_it_ends(wire: Arrivals) -> None:
+    with wire.store.write() as c:
+        articles.set_article(c, "art_ferry", embargo_until=wire.now + 5 * HOUR)
+    wire.again("ferry")
+    assert wire.links("ferry2") == {}
+    wire.now += 5 * HOUR
+    with wire.store.write() as c:
+        assert feeder.lift_embargoes(Work(c, wire.now)) == 1
+    before = wire.head()
+    wire.enrich()
+    assert wire.links("ferry2") == {"ferry": "same_story"}
+    assert wire.logged(before) == [("article.relinked", "ferry2")]
 
 
 def test_back_fill_never_links_to_the_future_not_even_of_the_same_day(store: Store) -> None:
