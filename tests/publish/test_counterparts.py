@@ -1,13 +1,18 @@
-"""Programs that others wrote, taking what we send. Each is skipped where it is not installed.
+"""Programs that others wrote, taking what we send. Each is skipped, with the reason, where it cannot be had.
 
-npm packages are looked for in the folder NODE_PATH names, PyPI ones in this environment.
+PyPI packages are looked for in this environment. npm packages are installed once, by exact version and without scripts of
+theirs, into a folder of the system's temporary folder; where npm reaches nothing, the folder that NODE_PATH names will do.
 """
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
+import functools
+import hashlib
 import os
 import subprocess
+import tempfile
 import threading
 from importlib import import_module
 from importlib.util import find_spec
@@ -24,7 +29,10 @@ from shared.errors import Rejected
 from tests.publish.records import event
 from tests.publish.test_render_feeds import INFO, fifty
 
-MODULES = Path(os.environ.get("NODE_PATH", "node_modules"))
+NPM = {
+    "rss-parser": "3.13.0", "feedsmith": "3.0.1", "@rowanmanning/feed-parser": "2.1.5", "feedparser": "2.6.0",
+    "standardwebhooks": "1.1.1",
+}  # fmt: skip
 
 COUNT = """
 import { readFileSync } from "node:fs"
@@ -44,6 +52,14 @@ NPM_READERS = {
         const { feed } = parseFeed(text)
         return (feed.items ?? feed.entries).filter((item) => item.title && (item.guid ?? item.id)).length
     """,
+    "feedparser": """
+        const { default: FeedParser } = await import("feedparser")
+        const { Readable } = await import("node:stream")
+        let taken = 0
+        for await (const item of Readable.from([text]).pipe(new FeedParser()))
+            if (item.title && item.link && item.guid && item.pubdate) taken += 1
+        return taken
+    """,
     "@rowanmanning/feed-parser": """
         const { parseFeed } = await import("@rowanmanning/feed-parser")
         return parseFeed(text).items.filter((item) => item.title && item.url && item.id && item.published).length
@@ -51,14 +67,37 @@ NPM_READERS = {
 }
 
 
+@functools.cache
+def modules() -> tuple[Path | None, str]:
+    """The folder `node_modules` with what NPM names, or None and why there is none."""
+    if which("node") is None or which("npm") is None:
+        return None, "node and npm are not installed"
+    if os.environ.get("NODE_PATH"):
+        return Path(os.environ["NODE_PATH"]), ""
+    wanted = [f"{name}@{version}" for name, version in NPM.items()]
+    home = Path(tempfile.gettempdir()) / f"briefwire-npm-{hashlib.sha256(' '.join(wanted).encode()).hexdigest()[:12]}"
+    if not home.exists():
+        with tempfile.TemporaryDirectory(dir=home.parent) as made:
+            options = ["--prefix", made, "--ignore-scripts", "--no-audit", "--no-fund", "--fetch-retries=0"]
+            try:
+                subprocess.run(["npm", "install", *options, *wanted], capture_output=True, timeout=90, check=True)
+            except (subprocess.SubprocessError, OSError) as error:
+                return None, f"npm could not install the counterparts: {error}"
+            with contextlib.suppress(OSError):  # another run was first
+                os.rename(made, home)
+                os.mkdir(made)
+    return home / "node_modules", ""
+
+
 def node(package: str, script: str, given: bytes, *arguments: str) -> str:
-    if which("node") is None or not (MODULES / package).exists():
-        pytest.skip(f"{package} is not installed under NODE_PATH")
+    found, why = modules()
+    if found is None or not (found / package).exists():
+        pytest.skip(why or f"{package} is not installed under NODE_PATH")
     ran = subprocess.run(
         ["node", "--input-type=module", "--eval", script, *arguments],
         input=given,
         capture_output=True,
-        cwd=MODULES.parent,
+        cwd=found.parent,
         timeout=60,
         check=False,
     )
