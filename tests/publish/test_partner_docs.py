@@ -119,7 +119,7 @@ def test_a_printed_receiver_takes_refuses_and_sees_doubles(
 
 @pytest.mark.parametrize("language", ["python", "js"])
 def test_a_receiver_is_short(language: str) -> None:
-    assert len([line for line in printed(language).splitlines() if line.strip()]) <= 22
+    assert len([line for line in printed(language).splitlines() if line.strip()]) <= 20
 
 
 def test_the_filters_shown_parse_and_every_field_is_explained() -> None:
