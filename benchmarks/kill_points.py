@@ -1,6 +1,6 @@
 """A process that dies right before or right after each COMMIT of the whole way, and the next one that has to carry on.
 
-    python -m benchmarks.kill_points [--points 1000] [--briefs 3]
+    python -m benchmarks.kill_points [--points 1000] [--briefs 3] [--store sqlite|postgresql]
 
 For each point a fresh installation: briefs are polled, fetched, extracted, enriched, planned and delivered to two partners over
 real sockets, then one is updated, one withdrawn and one added. Every stage's own function runs, in a process forked for the
@@ -36,6 +36,7 @@ from services.console.demo.receiver import Receiver
 from services.publish import sign
 from shared import clock, migrations, records, vault
 from shared.store import engine, intake, lanes, ledger, partners
+from tests import servers
 
 SECRET = sign.new_secret(bytes(range(32)))
 PARTNERS = 2
@@ -237,15 +238,31 @@ def work() -> None:
     raise RuntimeError("it never comes to rest")
 
 
-def run_point(template: Path, folder: Path, point: Point, ask: Ask) -> dict[str, Any]:
+class Shelf:
+    """Where each point's store comes from: a copy of one that was made beforehand."""
+
+    def __init__(self, folder: Path, server: servers.Postgres | None) -> None:
+        self.data, self.server, self.template = folder / "data", server, folder / "template.sqlite3"
+        made = engine.Store(server.fresh("template") if server else f"sqlite:///{self.template}")
+        migrations.upgrade(made)
+        made.close()
+
+    def fresh(self) -> str:
+        """The URL of a new store."""
+        if self.server is not None:
+            return self.server.fresh("point", template="template")
+        for old in self.data.glob("briefwire.sqlite3*"):
+            old.unlink()
+        shutil.copy(self.template, self.data / "briefwire.sqlite3")
+        return f"sqlite:///{self.data / 'briefwire.sqlite3'}"
+
+
+def run_point(shelf: Shelf, point: Point, ask: Ask) -> dict[str, Any]:
     """One installation, one death, one recovery; what came of it."""
-    for old in folder.glob("briefwire.sqlite3*"):
-        old.unlink()
-    shutil.copy(template, folder / "briefwire.sqlite3")
-    url = f"sqlite:///{folder / 'briefwire.sqlite3'}"
+    url = shelf.fresh()
     feed_url, hooks = ask("new")
     with contextlib.closing(engine.Store(url)) as store, store.write() as connection:
-        furnish(connection, folder, feed_url, hooks)
+        furnish(connection, shelf.data, feed_url, hooks)
     place, stuck = forked(lambda told: way(ask, Fatal(url, point, told)))
     if point != NOWHERE:
         stuck = forked(lambda told: way(ask, engine.Store(url)))[1]
@@ -287,7 +304,7 @@ def forked(run: Callable[[int], None]) -> tuple[str, int]:
     return place.decode(), int(code not in (0, -signal.SIGKILL))
 
 
-def run(points: int, briefs: int) -> dict[str, Any]:
+def run(points: int, briefs: int, kind: str = "sqlite") -> dict[str, Any]:
     """All points, from the first COMMIT on, over and over until there are enough."""
     started = time.monotonic()
     ours, theirs = multiprocessing.Pipe()
@@ -299,29 +316,37 @@ def run(points: int, briefs: int) -> dict[str, Any]:
         return ours.recv()
 
     memory = Path("/dev/shm")  # a killed process loses nothing that the kernel has, so a disk would only cost time
-    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as name:
-        folder = Path(name)
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None)))
         settle_in(folder / "data")
         prepare()
-        made = engine.Store(f"sqlite:///{folder / 'template.sqlite3'}")
-        migrations.upgrade(made)
-        made.close()
-        results = list(_points(folder, points, ask))
+        server = stack.enter_context(servers.postgres()) if kind == "postgresql" else None
+        results = list(_points(Shelf(folder, server), points, ask))
     ours.send(None)
     world.join(10)
     died = Counter(result["place"] for result in results if result["place"])
     sums = {key: sum(result[key] for result in results) for key in (*WRONG, "done_twice")}
-    return {"points": died.total(), "places": dict(died)} | sums | {"seconds": round(time.monotonic() - started, 1)}
+    return (
+        {"store": kind, "points": died.total(), "places": dict(died)}
+        | sums
+        | {"seconds": round(time.monotonic() - started, 1)}
+    )
 
 
-def _points(folder: Path, wanted: int, ask: Ask) -> Iterator[dict[str, Any]]:
-    """Spread over the whole way; more points than it has go over it again, since no two runs are alike."""
-    template, data = folder / "template.sqlite3", folder / "data"
-    commits = int(run_point(template, data, NOWHERE, ask)["place"])
+def _points(shelf: Shelf, wanted: int, ask: Ask) -> Iterator[dict[str, Any]]:
+    """Spread over the whole way; more points than it has go over it again, since no two runs are alike.
+
+    A run that came to its end before the COMMIT that was to kill it is no point: another one takes its place.
+    """
+    commits = int(run_point(shelf, NOWHERE, ask)["place"])
     there = [Point(n, before) for n in range(1, commits + 1) for before in (True, False)]
-    for i in range(wanted):
-        point = there[i * len(there) // wanted if wanted < len(there) else i % len(there)]
-        result = run_point(template, data, point, ask)
+    died = 0
+    for i in range(2 * wanted):
+        if died == wanted:
+            return
+        point = there[i * len(there) // wanted if i < wanted < len(there) else i % len(there)]
+        result = run_point(shelf, point, ask)
+        died += bool(result["place"])
         if any(result[key] for key in WRONG):
             print(json.dumps(result), flush=True)
         yield result
@@ -331,8 +356,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--points", type=int, default=1000)
     parser.add_argument("--briefs", type=int, default=3)
+    parser.add_argument("--store", choices=["sqlite", "postgresql"], default="sqlite")
     options = parser.parse_args()
-    print(json.dumps(run(options.points, options.briefs)))
+    print(json.dumps(run(options.points, options.briefs, options.store)))
 
 
 if __name__ == "__main__":

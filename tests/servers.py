@@ -76,11 +76,11 @@ class Postgres:
     def dsn(self, database: str) -> str:
         return f"host=127.0.0.1 port={self.port} user=wire dbname={database}"
 
-    def fresh(self, name: str) -> str:
-        """Makes an empty database; returns its SQLAlchemy URL."""
+    def fresh(self, name: str, template: str = "template1") -> str:
+        """Makes an empty database, or a copy of another one; returns its SQLAlchemy URL."""
         with psycopg.connect(self.dsn("postgres"), autocommit=True) as connection:
             connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
-            connection.execute(f'CREATE DATABASE "{name}"')
+            connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
         return f"postgresql+psycopg://wire@127.0.0.1:{self.port}/{name}"
 
     def _run(self, program: str, *arguments: str) -> None:
