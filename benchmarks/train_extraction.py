@@ -15,15 +15,16 @@ from __future__ import annotations
 
 import argparse
 import datetime as dt
+import html
 import json
 import math
 import re
 import zlib
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -33,9 +34,9 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from benchmarks.extraction import ours, pages, predicted
 from services.ingest.extract import features, fields, parse
 from services.ingest.extract.blocks import LIST, QUOTE, TABLE, Box, Cut
-from services.ingest.extract.choose import impossible
+from services.ingest.extract.choose import IDLE, impossible
 from services.ingest.extract.evidence import Evidence, gather
-from services.ingest.extract.model import LEAVES, Forest, Lexicon, Weights
+from services.ingest.extract.model import Forest, Lexicon, Weights
 from services.ingest.extract.names import tokens
 from shared.errors import Rejected
 from shared.text import fold
@@ -47,29 +48,56 @@ UNKNOWN = math.nan
 Labels = NDArray[np.float32]
 
 
+class Lexica(NamedTuple):
+    """What words weigh: those of class names, of short texts, of the beginnings of longer ones."""
+
+    names: Lexicon
+    words: Lexicon
+    openings: Lexicon
+
+
 class Sample:
     """A page ready for learning, its arrays over the active pieces. `body` and `dek` are 1, 0 or NaN (not known); `fixed` marks
     pieces that a rule decides."""
 
     def __init__(self, kind: str, page: dict[str, Any], found: Cut, evidence: Evidence) -> None:
         titles = fields.Titles(offer.value for offer in fields.title_offers(evidence, found))
-        self.kind, self.page, self.arrays = kind, page, features.Page(found)
+        self.kind, self.page, self.arrays = kind, page, features.Page(found, titles)
         self.pieces = [found.pieces[n] for n in self.arrays.active.tolist()]
-        self.plain = features.plain(self.arrays, evidence, titles)
+        self.evidence, self.titles = evidence, titles
         self.fixed = np.array([impossible(piece, titles) is not None for piece in self.pieces], bool)
         self.publisher = publisher(page["url"])
         self.body, self.dek = (labels[self.arrays.active] for labels in truth(kind, page["expected"], found))
         self.known = ~np.isnan(self.body)
+        above = _words_above(found)
+        self.names = [above[piece.box] | frozenset(tokens(piece.inline)) for piece in self.pieces]
+        told = [features.telling(piece.text) for piece in self.pieces]
+        self.words, self.openings = (
+            [frozenset(w) if of == kind else frozenset() for of, w in told] for kind in Lexica._fields[1:]
+        )
 
-    def rows(self, names: Lexicon, words: Lexicon) -> features.Floats:
-        """The first pass's features."""
-        return np.hstack([self.plain, features.lexical(self.arrays, names, words)])
+    def standing(self, names: Lexicon) -> features.Floats:
+        """The first pass's features: (features, pieces)."""
+        return features.plain(self.arrays, names)
 
-    def wide(self, rows: features.Floats, first: Labels) -> features.Floats:
-        """The second pass's features, from the first pass's and its judgement."""
+    def read(self, lexica: Lexica) -> features.Floats:
+        """What the texts say: (features, pieces)."""
+        return features.close(self.arrays, self.arrays.active, self.evidence, *lexica)
+
+    def around(self, first: Labels) -> features.Floats:
+        """What the first judgement says of the surroundings: (features, pieces)."""
         whole = np.zeros(self.arrays.count, np.float32)
         whole[self.arrays.active] = first
-        return np.hstack([rows, features.context(self.arrays, whole)])
+        return features.context(self.arrays, whole, self.arrays.active)
+
+
+def _words_above(found: Cut) -> dict[Box, frozenset[str]]:
+    """The class words of each box and of all that it stands in."""
+    above: dict[Box, frozenset[str]] = {}
+    for box in found.boxes:
+        own = frozenset(tokens(box.names)) if box.tag not in ("html", "body") else frozenset()
+        above[box] = own | (above[box.parent] if box.parent else frozenset())
+    return above
 
 
 def publisher(url: str | None) -> str:
@@ -90,8 +118,25 @@ def read(folder: Path) -> list[Sample]:
                 continue
             if not cut.pieces:
                 continue
-            found.append(Sample(kind, page, cut, gather(root, page.get("url"))))
+            sample = Sample(kind, page, cut, gather(root, page.get("url")))
+            found.append(sample)
+            if kind != "segments" and (bare := plainly(sample)) is not None:
+                found.append(bare)
     return found
+
+
+def plainly(sample: Sample) -> Sample | None:
+    """The page's true text again as a page of the plainest kind, with nothing around it: there all is body. So the weights learn
+    that text needs no telling class names, and that a record, printed, is read as itself."""
+    pieces = [piece for piece, body in zip(sample.pieces, sample.body, strict=True) if body > 0]
+    if len(pieces) < 4:
+        return None
+    tags = {"h2": "h2", "h3": "h3", "h4": "h4", "li": "li"}
+    body = "".join(f"<{(t := tags.get(p.box.tag, 'p'))}>{html.escape(p.text)}</{t}>" for p in pieces)
+    title = html.escape(next(iter(sample.titles.plain), ""))
+    markup = f"<html><head><title>{title}</title></head><body><article><h1>{title}</h1><div>{body}</div></article></body></html>"
+    root, found = parse.page(markup)
+    return Sample("plain", sample.page, found, gather(root, sample.page.get("url")))
 
 
 # What is true of a piece.
@@ -100,6 +145,8 @@ def read(folder: Path) -> list[Sample]:
 def truth(kind: str, expected: dict[str, Any], found: Cut) -> tuple[Labels, Labels]:
     """Labels of body and of standfirst for every piece."""
     nothing = np.zeros(len(found.pieces), np.float32)
+    if kind == "plain":
+        return nothing + 1, nothing
     if kind == "aeb":
         return aligned(found, expected["body"]), nothing
     if kind == "news":
@@ -218,17 +265,18 @@ def _gap(words: Sequence[list[str]], true: list[str], between: tuple[int, int], 
 # What a word weighs.
 
 
-def lexicon(
-    samples: Sequence[Sample], words_of: Callable[[Sample], Iterable[tuple[int, frozenset[str]]]], least: int
-) -> Lexicon:
-    """The log-odds of body for each word that at least `least` publishers use; every page counts once a word."""
+def lexicon(samples: Sequence[Sample], of: str, least: int) -> Lexicon:
+    """The log-odds of body for each word that at least `least` publishers use; every page counts once a word. `of`: the words of
+    the pieces' classes or of their texts."""
     sums: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
     users: dict[str, set[str]] = defaultdict(set)
     for sample in samples:
+        if sample.kind == "plain":
+            continue
         page: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
-        for number, words in words_of(sample):
-            for word in words:
-                page[word][0] += sample.body[number]
+        for words, body, known in zip(getattr(sample, of), sample.body.tolist(), sample.known.tolist(), strict=True):
+            for word in words if known else ():
+                page[word][0] += body
                 page[word][1] += 1
         for word, (body, count) in page.items():
             sums[word][0] += body / count
@@ -246,25 +294,12 @@ def lexicon(
     )
 
 
-def class_words(sample: Sample) -> Iterable[tuple[int, frozenset[str]]]:
-    """The class words of each known piece and of every box that it stands in."""
-    above: dict[Box, frozenset[str]] = {}
-    for box in sample.arrays.found.boxes:
-        own = frozenset(tokens(box.names)) if box.tag not in ("html", "body") else frozenset()
-        above[box] = own | (above[box.parent] if box.parent else frozenset())
-    for number, piece in enumerate(sample.pieces):
-        if sample.known[number]:
-            yield number, above[piece.box] | frozenset(tokens(piece.inline))
-
-
-def text_words(sample: Sample) -> Iterable[tuple[int, frozenset[str]]]:
-    """The words of each known short piece."""
-    for number, piece in enumerate(sample.pieces):
-        if sample.known[number] and len(piece.text) < features.SHORT:
-            yield number, frozenset(features.words_of(piece.text))
-
-
 # What is learnt.
+
+
+LEAST_USERS = {"names": 4, "words": 8, "openings": 8}
+"""A word is weighed when so many publishers use it."""
+KIND_WEIGHTS = {"segments": 1.5, "plain": 0.3}
 
 
 class Learner:
@@ -277,69 +312,95 @@ class Learner:
         """Body label and weight of each piece: the longer, the heavier; unknown and fixed pieces weigh nothing."""
         labels = np.nan_to_num(sample.body)
         known = sample.known & ~((sample.dek > 0) & (labels == 0)) & ~sample.fixed
-        chars = np.expm1(sample.plain[:, 0])
+        chars = sample.arrays.chars[sample.arrays.active]
         weight = known * (0.3 + np.minimum(6, chars / max(1.0, float((chars * labels).sum())) * 15))
-        weight *= 1.5 if sample.kind == "segments" else 1.0
+        weight *= KIND_WEIGHTS.get(sample.kind, 1.0)
         return labels.astype(np.float32), weight.astype(np.float32)
 
     def learn(self) -> Weights:
-        """Both passes and the standfirst. The second pass learns from first judgements of pages that their model had not seen."""
-        names, words = lexicon(self.samples, class_words, 4), lexicon(self.samples, text_words, 8)
+        """Both passes and the standfirst. Whatever a pass learns from was judged by what had not seen the page's publisher: word
+        weights by thirds, first judgements by halves."""
+        lexica = Lexica(*(lexicon(self.samples, of, least) for of, least in LEAST_USERS.items()))
         targets = [self.targets(sample) for sample in self.samples]
-        rows = [s.rows(names, words) for s in self.samples]
-        first = fit(rows, targets, FIRST_ROUNDS)
-        seen = self.unseen_judgements()
-        wide = [s.wide(r, p) for s, r, p in zip(self.samples, rows, seen, strict=True)]
-        second = fit(wide, targets, SECOND_ROUNDS)
-        standfirst = self.standfirst(wide, targets)
-        return Weights(first, second, standfirst, names, words)
+        standing, read = self.unseen_words()
+        first = fit(standing, targets, FIRST)
+        seen = self.unseen_judgements(standing, targets)
+        wide = [
+            np.concatenate([a, b, s.around(p)])[:, p > IDLE]
+            for s, a, b, p in zip(self.samples, standing, read, seen, strict=True)
+        ]
+        kept = [(body[p > IDLE], weight[p > IDLE]) for (body, weight), p in zip(targets, seen, strict=True)]
+        second = fit(wide, kept, SECOND)
+        dek = [sample.dek[p > IDLE] for sample, p in zip(self.samples, seen, strict=True)]
+        return Weights(first, second, self.standfirst(wide, kept, dek), *lexica)
 
-    def unseen_judgements(self) -> list[Labels]:
-        """First-pass probabilities for every sample by a model of the other half of the publishers."""
-        sides = [zlib.crc32(s.publisher.encode() + b"/half") % 2 for s in self.samples]
-        found: dict[int, Labels] = {}
-        for side in (0, 1):
-            half = [s for s, own in zip(self.samples, sides, strict=True) if own != side]
-            names, words = lexicon(half, class_words, 4), lexicon(half, text_words, 8)
-            rows = [s.rows(names, words) for s in half]
-            forest = fit(rows, [self.targets(s) for s in half], FIRST_ROUNDS)
+    def sides(self, number: int, salt: bytes) -> list[int]:
+        """To which of so many sides the publisher of each sample belongs."""
+        return [zlib.crc32(sample.publisher.encode() + salt) % number for sample in self.samples]
+
+    def unseen_words(self) -> tuple[list[features.Floats], list[features.Floats]]:
+        """The features of every sample by word weights of other publishers."""
+        sides = self.sides(3, b"/words")
+        standing: dict[int, features.Floats] = {}
+        read: dict[int, features.Floats] = {}
+        for side in range(3):
+            others = [s for s, own in zip(self.samples, sides, strict=True) if own != side]
+            lexica = Lexica(*(lexicon(others, of, least * 3 // 4) for of, least in LEAST_USERS.items()))
             for number, sample in enumerate(self.samples):
                 if sides[number] == side:
-                    found[number] = forest.probability(sample.rows(names, words))
+                    standing[number], read[number] = sample.standing(lexica.names), sample.read(lexica)
+        return [standing[n] for n in range(len(sides))], [read[n] for n in range(len(sides))]
+
+    def unseen_judgements(
+        self, standing: Sequence[features.Floats], targets: Sequence[tuple[Labels, Labels]]
+    ) -> list[Labels]:
+        """First-pass probabilities for every sample by a model of the other half of the publishers."""
+        sides = self.sides(2, b"/half")
+        found: dict[int, Labels] = {}
+        for side in (0, 1):
+            half = [number for number, own in enumerate(sides) if own != side]
+            forest = fit([standing[n] for n in half], [targets[n] for n in half], FIRST)
+            found |= {n: forest.probability(standing[n]) for n, own in enumerate(sides) if own == side}
         return [found[number] for number in range(len(self.samples))]
 
-    def standfirst(self, wide: Sequence[features.Floats], targets: Sequence[tuple[Labels, Labels]]) -> Forest:
+    def standfirst(
+        self, wide: Sequence[features.Floats], targets: Sequence[tuple[Labels, Labels]], deks: Sequence[Labels]
+    ) -> Forest:
         """Learnt where the truth knows summaries; elsewhere only what is body speaks against it."""
         rows, goals = [], []
-        for sample, row, (body, _) in zip(self.samples, wide, targets, strict=True):
+        for sample, row, (body, _), dek in zip(self.samples, wide, targets, deks, strict=True):
             if sample.kind == "segments":
                 continue
-            weight = np.where(body > 0, 1.0, 0.0) if sample.kind == "aeb" else np.ones(len(body))
+            weight = np.where(body > 0, 1.0, 0.0) if sample.kind in ("aeb", "plain") else np.ones(len(body))
             first = int(np.argmax(body)) if body.any() else 20
             weight[first + 4 :] *= 0.1
             rows.append(row)
-            goals.append((sample.dek, np.where(sample.dek > 0, 3.0, weight).astype(np.float32)))
-        return fit(rows, goals, FIRST_ROUNDS)
+            goals.append((dek, np.where(dek > 0, 3.0, weight).astype(np.float32)))
+        return fit(rows, goals, STANDFIRST)
 
 
-FIRST_ROUNDS, SECOND_ROUNDS = 50, 100
+FIRST, SECOND, STANDFIRST = (30, 8, 0.18), (100, 16, 0.09), (30, 8, 0.18)
+"""Trees of each forest, leaves of a tree, and how fast they learn."""
 
 
-def fit(rows: Sequence[features.Floats], targets: Sequence[tuple[Labels, Labels]], rounds: int) -> Forest:
+def fit(
+    rows: Sequence[features.Floats], targets: Sequence[tuple[Labels, Labels]], size: tuple[int, int, float]
+) -> Forest:
     """Trees over all known pieces; of the short unwanted ones, three in four are left out and the others count for them."""
-    every = np.vstack(rows)
+    every = np.hstack(rows)
     labels, weight = (np.concatenate(part) for part in zip(*targets, strict=True))
-    easy = (labels == 0) & (every[:, 0] < math.log1p(45))
+    easy = (labels == 0) & (every[0] < math.log1p(45))
     chosen = (weight > 0) & ~(easy & (np.random.default_rng(0).random(len(labels)) > 0.25))
+    trees, leaves, pace = size
     model = HistGradientBoostingClassifier(
-        max_iter=rounds, learning_rate=0.09, max_leaf_nodes=LEAVES, max_features=0.25, min_samples_leaf=20,
-        l2_regularization=3.0, max_bins=64, early_stopping=False, random_state=0,
+        max_iter=trees, max_leaf_nodes=leaves, learning_rate=pace, max_features=0.25, min_samples_leaf=20, l2_regularization=3.0,
+        max_bins=64, early_stopping=False, random_state=0,
     )  # fmt: skip
-    model.fit(every[chosen], labels[chosen], sample_weight=np.where(easy, weight * 2.5, weight)[chosen])
-    return forest(model)
+    model.fit(every[:, chosen].T, labels[chosen], sample_weight=np.where(easy, weight * 2.5, weight)[chosen])
+    return forest(model, leaves)
 
 
-def forest(model: HistGradientBoostingClassifier) -> Forest:
+def forest(model: HistGradientBoostingClassifier, size: int) -> Forest:
     """scikit-learn's trees in the engine's layout."""
     whole: tuple[list[int], list[float], list[int]] = ([], [], [])
     leaves: list[list[float]] = []
@@ -347,11 +408,11 @@ def forest(model: HistGradientBoostingClassifier) -> Forest:
         values: list[float] = []
         nodes: tuple[list[int], list[float], list[int]] = ([], [], [])
         _unroll(tree.nodes, 0, values, nodes)
-        idle = LEAVES - 1 - len(nodes[0])
+        idle = size - 1 - len(nodes[0])
         whole[0].extend([*nodes[0], *[0] * idle])
         whole[1].extend([*nodes[1], *[math.inf] * idle])
         whole[2].extend([*nodes[2], *[0xFFFF] * idle])
-        leaves.append(values + [0.0] * (LEAVES - len(values)))
+        leaves.append(values + [0.0] * (size - len(values)))
     return Forest(
         np.array(whole[0], np.int32), np.array(whole[1], np.float32), np.array(whole[2], np.uint16),
         np.array(leaves, np.float32), float(model._baseline_prediction[0, 0]),
@@ -380,7 +441,7 @@ def save(learnt: Weights, path: Path) -> None:
     for name in ("first", "second", "standfirst"):
         for part, value in zip(Forest._fields, getattr(learnt, name), strict=True):
             arrays[f"{name}_{part}"] = value
-    for name in ("names", "words"):
+    for name in Lexica._fields:
         lexicon_ = getattr(learnt, name)
         arrays[f"{name}_keys"] = np.array(list(lexicon_))
         arrays[f"{name}_values"] = np.array(list(lexicon_.values()), np.float32)
@@ -395,7 +456,7 @@ def held_out(samples: Sequence[Sample], folder: Path) -> None:
         inside = [zlib.crc32(s.publisher.encode()) % FOLDS == part for s in samples]
         learnt = Learner([s for s, own in zip(samples, inside, strict=True) if not own]).learn()
         for sample, own in zip(samples, inside, strict=True):
-            if own:
+            if own and sample.kind in lines:
                 row = predicted(sample.page, ours(sample.page, learnt))
                 lines[sample.kind].append(json.dumps(row, ensure_ascii=False))
         print(json.dumps({"part": part, "at": dt.datetime.now(dt.UTC).isoformat(timespec="seconds")}), flush=True)

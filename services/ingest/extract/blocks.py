@@ -126,18 +126,20 @@ _MARKS = {
 }  # fmt: skip
 
 # What a box stands in, as bits: cheap to carry down and to test.
-ARTICLE, MAIN, ASIDE, NAV, HEADER, FOOTER, FIGURE, LIST, TABLE, QUOTE, FORM, HIDDEN, LINK, CODE, CAPTION, ADDRESS, BUTTON = (
-    1 << n for n in range(17)
-)  # fmt: skip
+(ARTICLE, MAIN, ASIDE, NAV, HEADER, FOOTER, FIGURE, LIST, TABLE, QUOTE, FORM, HIDDEN, LINK, CODE, CAPTION, ADDRESS, BUTTON,
+ HEADING) = (1 << n for n in range(18))  # fmt: skip
+FLAG_BITS = 17  # so many of them are features; what is a heading the element says
 FLAGS = {
     "article": ARTICLE, "main": MAIN, "aside": ASIDE, "nav": NAV, "header": HEADER, "footer": FOOTER, "figure": FIGURE,
     "ul": LIST, "ol": LIST, "dl": LIST, "table": TABLE, "blockquote": QUOTE, "form": FORM, "pre": CODE,
-    "figcaption": CAPTION, "caption": CAPTION, "address": ADDRESS, "button": BUTTON, "menu": NAV, "dialog": HIDDEN,
+    "figcaption": CAPTION, "caption": CAPTION, "h1": HEADING, "h2": HEADING, "h3": HEADING, "h4": HEADING, "h5": HEADING,
+    "h6": HEADING, "address": ADDRESS, "button": BUTTON, "menu": NAV, "dialog": HIDDEN,
 }  # fmt: skip
 ROLES = {
     "main": MAIN, "article": ARTICLE, "navigation": NAV, "complementary": ASIDE, "banner": HEADER, "contentinfo": FOOTER,
     "search": FORM, "dialog": HIDDEN, "menu": NAV, "button": BUTTON, "alert": HIDDEN,
 }  # fmt: skip
+_TELLING = frozenset(("role", "hidden", "style", "aria-hidden"))
 _HIDING = re.compile(r"display:\s*none|visibility:\s*hidden", re.I)
 BREAK_SIGN = "\x00"
 """Stands for <br> among the parts of a piece: libxml2 never yields it, so it cannot be page text."""
@@ -145,19 +147,17 @@ SHRINKING = re.compile(r"[ \t\n\r\f]*\x00[ \t\n\r\f\x00]*|[ \t\n\r\f]{2,}|[\t\n\
 
 
 class Box:
-    """A block element: where pieces stand. `names` is class, id, itemprop and role as written, for the token weights."""
+    """A block element: where pieces stand. `names` is class, id and itemprop as written, for the token weights. Everything inside
+    lies together: its pieces are numbers `first` to before `last`, its boxes `index` to before `end`."""
 
-    __slots__ = ("depth", "element", "flags", "index", "names", "parent", "tag")
+    __slots__ = ("depth", "element", "end", "first", "flags", "index", "last", "names", "parent", "tag")
 
-    def __init__(self, index: int, parent: Box | None, element: Element, tag: str, names: str, flags: int) -> None:
-        self.index, self.parent, self.element, self.tag, self.names, self.flags = (
-            index,
-            parent,
-            element,
-            tag,
-            names,
-            flags,
-        )
+    def __init__(
+        self, index: int, parent: Box | None, element: Element, tag: str, names: str, flags: int, first: int
+    ) -> None:
+        self.index, self.parent, self.element, self.tag, self.names = index, parent, element, tag, names
+        self.flags, self.first = flags, first
+        self.last, self.end = first, index + 1
         self.depth: int = parent.depth + 1 if parent else 0
 
     def up(self) -> list[Box]:
@@ -167,6 +167,10 @@ class Box:
             found.append(box)
             box = box.parent  # type: ignore[assignment]
         return found
+
+    def holds(self, other: Box) -> bool:
+        """Whether `other` is this box or stands inside it."""
+        return self.index <= other.index < self.end
 
 
 class Piece:
@@ -205,42 +209,63 @@ class Cut:
         self.pictures: list[Picture] = []
         self.frames: list[Picture] = []
         self.skipped: list[Element] = []  # subtrees far from any prose, not cut
+        self.places: list[tuple[int, Box]] = []  # of each of them, the piece that follows and the box it stands in
+        self.loose: list[
+            Element
+        ] = []  # elements that speak of the page wherever they stand: meta, link, script, time ...
         self.deep = False  # some part was nested deeper than MAX_DEPTH
 
 
 def cut(root: Element, *, whole: bool = False) -> Cut:
     """The page under `root` as pieces. Unless the `whole` is wanted, subtrees far from any prose are left uncut: libxml2 finds
     the prose several times faster than this pass could look at menus and teasers."""
-    cutter = _Cutter(*((set(), set()) if whole else _prose(root)))
-    cutter.enter(root, None, 0, bool(cutter.spine))
+    loose = list(root.iter(*_LOOSE))
+    cutter = _Cutter(*((set(), set()) if whole else _prose(root, [e for e in loose if e.tag == "h1"])))
+    cutter.out.loose = loose
+    cutter.enter(root, root.tag, None, 0, bool(cutter.spine))
     return cutter.out
 
 
-_LONG_TEXT = etree.XPath(f"/html/body//text()[string-length(.) > {PROSE}]/parent::*")
+_LOOSE = ("meta", "link", "script", "title", "base", "time", "h1")
+_LONG_TEXT = etree.XPath(f"/html/body/descendant::text()[string-length(.) > {PROSE}]/parent::*")
 _UNSEEN = frozenset(("script", "style", "title", "noscript", "template", "textarea", "option"))
 
 
-def _prose(root: Element) -> tuple[set[Element], set[Element]]:
+def _prose(root: Element, heads: list[Element]) -> tuple[set[Element], set[Element]]:
     """The boxes above prose and headline: all of them (the spine), and those close enough that whatever they hold may be part of
-    the article. Empty when there is too little prose to go by."""
+    the article: around the headline, next to any prose, and further up where a fair part of all prose is close. Empty when there
+    is too little prose to go by."""
     long: list[Element] = _LONG_TEXT(root)  # type: ignore[assignment]  # this path yields elements only
     found = [element for element in long if element.tag not in _UNSEEN]
     if len(found) < LEAST_PROSE:
         return set(), set()
     spine: set[Element] = set()
     near: set[Element] = set()
-    for element in (*found, *root.iter("h1")):
-        while element is not None and _KINDS.get(element.tag) == INLINE:
-            element = element.getparent()
-        steps = CLOSE
-        while element is not None and (steps or element not in spine):
-            spine.add(element)
-            if steps:
-                near.add(element)
-                steps -= 1
-            element = element.getparent()
+    hits: dict[Element, int] = {}
+    for element in found:
+        close = _climb(element, spine)
+        near.add(close[0])
+        for box in close:
+            hits[box] = hits.get(box, 0) + 1
+    least = max(2, len(found) // 10)
+    near.update(box for box, number in hits.items() if number >= least)
+    for element in heads:
+        near.update(_climb(element, spine))
     near -= {e for e in near if e.tag in ("body", "html")}
     return spine, near
+
+
+def _climb(element: Element, spine: set[Element]) -> list[Element]:
+    """Adds the box of an element and all above it to the spine; gives the lowest CLOSE of them."""
+    while _KINDS.get(element.tag) == INLINE and (above := element.getparent()) is not None:
+        element = above
+    close: list[Element] = []
+    while element is not None and (len(close) < CLOSE or element not in spine):
+        spine.add(element)
+        if len(close) < CLOSE:
+            close.append(element)
+        element = element.getparent()
+    return close
 
 
 def opening(element: Element) -> str:
@@ -257,14 +282,24 @@ def opening(element: Element) -> str:
 
 def squeeze(text: str) -> str:
     """White space as a browser shows it: ASCII runs become one space, no-break spaces stay, line breaks as printed."""
+    text = text.strip()
     if "\n" in text or "  " in text or BREAK_SIGN in text or "\t" in text or "\r" in text or "\f" in text:
         return SHRINKING.sub(shrunk, text).strip()
-    return text.strip()
+    return text
 
 
 def shrunk(match: re.Match[str]) -> str:
     """What a run of white space becomes: a line break where the page broke the line, else one space."""
     return "\n" if BREAK_SIGN in match[0] else " "
+
+
+def _stated(key: str, value: str) -> int:
+    """What an attribute says of its box, as bits."""
+    if key == "role":
+        return ROLES.get(value, 0)
+    if key == "style":
+        return HIDDEN if _HIDING.search(value) else 0
+    return HIDDEN if key == "hidden" or value == "true" else 0
 
 
 class _Open:
@@ -277,9 +312,14 @@ class _Open:
 
 
 class _Cutter:
+    """The running pass: what is gathered of the present piece, and the marks that are open."""
+
+    __slots__ = ("in_link", "inline", "link_chars", "near", "open", "out", "parts", "pieces", "spans", "spine")
+
     def __init__(self, spine: set[Element], near: set[Element]) -> None:
         self.spine, self.near = spine, near
         self.out = Cut()
+        self.pieces = self.out.pieces
         self.parts: list[str] = []
         self.spans: list[tuple[int, int, str, str | None]] = []
         self.open: list[_Open] = []  # spans begun and not ended: [start, kind, href]
@@ -288,15 +328,13 @@ class _Cutter:
         self.inline = ""
 
     def flush(self, box: Box) -> None:
-        """Ends the running piece: whatever text was gathered belongs to `box`."""
-        parts = self.parts
-        if not parts:
-            return
-        text = "".join(parts).strip()
-        if text and (text := squeeze(text)):
-            spans = self.spans
-            spans.extend((s.start, len(parts), s.kind, s.href) for s in self.open if s.start < len(parts))
-            pieces = self.out.pieces
+        """Ends the running piece: whatever text was gathered belongs to `box`. Called only where there is some."""
+        parts, spans = self.parts, self.spans
+        text = squeeze(parts[0] if len(parts) == 1 else "".join(parts))
+        if text:
+            if self.open:
+                spans.extend((s.start, len(parts), s.kind, s.href) for s in self.open if s.start < len(parts))
+            pieces = self.pieces
             piece = Piece(len(pieces), box, parts, spans, text, self.link_chars)
             piece.inline = self.inline
             pieces.append(piece)
@@ -304,32 +342,29 @@ class _Cutter:
         for span in self.open:
             span.start = 0
 
-    def enter(self, element: Element, parent: Box | None, depth: int, sparse: bool) -> None:
+    def enter(self, element: Element, tag: str, parent: Box | None, depth: int, sparse: bool) -> None:
         """A block element: its attributes make the box, its children fill it; `sparse` when only some of it is worth cutting."""
         boxes = self.out.boxes
-        tag = element.tag
-        flags = (parent.flags if parent else 0) | FLAGS.get(tag, 0)
-        names = ""
-        for key, value in element.items():
-            if key in ("class", "id", "itemprop"):
-                names += value + " "
-            elif key == "role":
-                flags |= ROLES.get(value, 0)
-            elif (
-                key == "hidden"
-                or (key == "style" and _HIDING.search(value))
-                or (key == "aria-hidden" and value == "true")
-            ):
-                flags |= HIDDEN
+        flags = parent.flags if parent else 0
+        if tag in FLAGS:
+            flags |= FLAGS[tag]
         if self.in_link:
             flags |= LINK
-        box = Box(len(boxes), parent, element, tag, names, flags)
+        names = ""
+        for key, value in element.items():
+            if key == "class" or key == "id" or key == "itemprop":  # twice as fast as a set, and hot
+                names += value + " "
+            elif key in _TELLING:
+                flags |= _stated(key, value)
+        box = Box(len(boxes), parent, element, tag, names, flags, len(self.pieces))
         boxes.append(box)
         text = element.text
         if text and not text.isspace():
             self.text(text)
         self.fill(element, box, depth, sparse and element not in self.near)
-        self.flush(box)
+        if self.parts:
+            self.flush(box)
+        box.last, box.end = len(self.pieces), len(boxes)
 
     def text(self, text: str) -> None:
         self.parts.append(text)
@@ -343,18 +378,15 @@ class _Cutter:
             self.text(" ".join(t for child in element for t in child.itertext()))
             return
         for child in element:
-            kind = _KINDS.get(child.tag, BLOCK)
+            tag = child.tag
+            kind = _KINDS.get(tag, BLOCK)
             if kind == INLINE:
-                self.run(child, box, depth)
+                self.run(child, tag, box, depth)
             elif kind == BLOCK:
-                if type(child.tag) is str:
-                    self.flush(box)
-                    if not sparse or child in self.spine:
-                        self.enter(child, box, depth + 1, sparse)
-                    elif related(child.get("class") or child.get("id") or ""):
-                        self.enter(child, box, depth + 1, False)
-                    else:
-                        self.out.skipped.append(child)
+                if tag.__class__ is str:
+                    if self.parts:
+                        self.flush(box)
+                    self.block(child, tag, box, depth + 1, sparse)
             elif kind != SKIP:
                 self.single(child, kind, box)
             tail = child.tail
@@ -363,37 +395,49 @@ class _Cutter:
                 if self.in_link:
                     self.link_chars += len(tail)
 
+    def block(self, child: Element, tag: str, box: Box, depth: int, sparse: bool) -> None:
+        """A block element within `box`: cut, or set aside when it lies far from prose."""
+        if not sparse or child in self.spine:
+            self.enter(child, tag, box, depth, sparse)
+        elif related(child.get("class") or child.get("id") or ""):
+            self.enter(child, tag, box, depth, False)
+        else:
+            self.out.skipped.append(child)
+            self.out.places.append((len(self.pieces), box))
+
     def single(self, child: Element, kind: int, box: Box) -> None:
         """An element without text of its own: break, rule, picture, embed."""
         if kind == BREAK:
-            if (self.parts and self.parts[-1] == BREAK_SIGN) or (
-                len(self.parts) > 1 and self.parts[-2] == BREAK_SIGN and self.parts[-1].isspace()
+            parts = self.parts
+            if (parts and parts[-1] == BREAK_SIGN) or (
+                len(parts) > 1 and parts[-2] == BREAK_SIGN and parts[-1].isspace()
             ):
                 self.flush(box)
             else:
-                self.parts.append(BREAK_SIGN)
+                parts.append(BREAK_SIGN)
         elif kind == RULE:
-            self.flush(box)
+            if self.parts:
+                self.flush(box)
         else:
             href = next((s.href for s in reversed(self.open) if s.kind == "link"), None)
             kept = self.out.pictures if kind == PICTURE else self.out.frames
-            kept.append(Picture(len(self.out.pieces), box, child, href))
+            kept.append(Picture(len(self.pieces), box, child, href))
 
-    def run(self, child: Element, box: Box, depth: int) -> None:
+    def run(self, child: Element, tag: str, box: Box, depth: int) -> None:
         """An inline element: its text runs on in the same piece, its mark is noted as a span."""
-        kind = _MARKS.get(child.tag)
+        kind = _MARKS.get(tag)
         text = child.text
         if kind is None:
-            names = child.get("class")
-            if names and not self.inline and not self.parts:
-                self.inline = names
+            if not self.inline and not self.parts:
+                self.inline = child.get("class") or ""
             if text:
                 self.text(text)
             if len(child):
                 self.fill(child, box, depth + 1, False)
             return
-        href = child.get("href") if kind == "link" else None
+        href = None
         if kind == "link":
+            href = child.get("href")
             self.in_link += 1
         span = _Open(len(self.parts), kind, href)
         self.open.append(span)

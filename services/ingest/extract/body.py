@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
-from itertools import groupby
+from collections.abc import Callable, Iterable, Sequence
+from itertools import accumulate, groupby
 from urllib.parse import urlsplit
 
 from services.ingest.extract import blocks as b
@@ -69,7 +69,7 @@ def _in_earnest(box: Box, members: list[Piece]) -> bool:
 
 
 def _is_heading(piece: Piece) -> bool:
-    return _above(piece.box, _LEVELS) is not None
+    return bool(piece.box.flags & b.HEADING)
 
 
 _LEVELS = ("h1", "h2", "h3", "h4", "h5", "h6")
@@ -91,7 +91,7 @@ def _made(holder: Box | None, members: list[Piece], evidence: Evidence) -> list[
 
 
 def _plain(piece: Piece, evidence: Evidence) -> Block:
-    heading = _above(piece.box, _LEVELS)
+    heading = _above(piece.box, _LEVELS) if piece.box.flags & b.HEADING else None
     text, marks = marked(piece, evidence)
     if heading:
         return Heading(text, int(heading.tag[1]), tuple(m for m in marks if m.end - m.start < len(text) or m.href))
@@ -197,27 +197,28 @@ def marked(piece: Piece, evidence: Evidence) -> tuple[str, tuple[Mark, ...]]:
     """A piece's text and its marks over it, in order of their start."""
     if not piece.spans:
         return piece.text, ()
-    raw = "".join(piece.parts)
-    ends, saved = [0], [0]
-    for match in b.SHRINKING.finditer(raw):
-        ends.append(match.end())
-        saved.append(saved[-1] + match.end() - match.start() - 1)
-    borders = [0]
-    for part in piece.parts:
-        borders.append(borders[-1] + len(part))
-    shrunk = b.SHRINKING.sub(b.shrunk, raw)
-    lead = len(shrunk) - len(shrunk.lstrip())
-
-    def place(at: int) -> int:
-        number = bisect_left(ends, at + 1) - 1
-        return min(max(0, at - saved[number] - lead), len(piece.text))
-
+    borders = [0, *accumulate(map(len, piece.parts))]
+    place = _places(piece.text, "".join(piece.parts))
     marks = {
         mark
         for start, end, kind, href in piece.spans
         if (mark := _mark(piece.text, place(borders[start]), place(borders[end]), kind, evidence.absolute(href)))
     }
     return piece.text, tuple(sorted(marks, key=lambda m: (m.start, -m.end, m.kind)))
+
+
+def _places(text: str, raw: str) -> Callable[[int], int]:
+    """Where a place in the text as the source has it lies in the text as shown."""
+    lead, size = len(raw) - len(raw.lstrip()), len(text)
+    if raw.strip() == text:
+        return lambda at: min(max(0, at - lead), size)
+    ends, saved = [0], [0]
+    for match in b.SHRINKING.finditer(raw):
+        ends.append(match.end())
+        saved.append(saved[-1] + match.end() - match.start() - 1)
+    shrunk = b.SHRINKING.sub(b.shrunk, raw)
+    lead = len(shrunk) - len(shrunk.lstrip())
+    return lambda at: min(max(0, at - saved[bisect_left(ends, at + 1) - 1] - lead), size)
 
 
 def _mark(text: str, start: int, end: int, kind: str, href: str | None) -> Mark | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 import re
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from bs4.dammit import UnicodeDammit
@@ -52,11 +53,14 @@ def decode(content: bytes, content_type: str | None) -> Decoded:
     return _mixed(content) or _detected(content)
 
 
-def _stated(content: bytes, content_type: str | None) -> list[tuple[str, str]]:
+def _stated(content: bytes, content_type: str | None) -> Iterator[tuple[str, str]]:
     """What is claimed, strongest first. Bytes that are valid UTF-8 beyond ASCII are UTF-8 whatever a page claims."""
     found = [(name, "bom") for bom, name in _BOMS if content.startswith(bom)][:1]
     if header := _HEADER.search(content_type or ""):
         found.append((_known(header[1]), "header"))
+    if found and not _SINGLE_BYTE.match(found[0][0]):
+        # Most pages are what their header says: the rest need not be looked for.
+        yield found[0]
     if meta := _META.search(content, 0, 4096) or _META.search(content, 0, 65536):
         label = _known(meta[1].decode("ascii", "ignore"))
         # A page that can be read byte by byte to find "utf-16" is not UTF-16.
@@ -65,7 +69,8 @@ def _stated(content: bytes, content_type: str | None) -> list[tuple[str, str]]:
         found.append((_known(xml[1].decode("ascii", "ignore")), "xml-declaration"))
     if found and found[0][1] != "bom" and _SINGLE_BYTE.match(found[0][0]) and len(_MULTIBYTE.findall(content)) >= _SURE:
         found.insert(0, ("utf-8", "valid-utf-8"))
-    return [*found, ("utf-8", "valid-utf-8")]
+    yield from found
+    yield "utf-8", "valid-utf-8"
 
 
 def _known(label: str) -> str:

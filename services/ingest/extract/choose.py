@@ -7,6 +7,7 @@ the headline once more, a printed block of similar articles) is taken out by rul
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Sequence
 
 import numpy as np
@@ -31,6 +32,8 @@ SURE_LINK = 0.9
 BETWEEN = 0.3
 """What is enough for a piece between two chosen ones, and for a heading above one."""
 _CAPTIONS = frozenset(["caption", "captions", "figcaption", "credit", "credits"])
+_RULE = re.compile(r"(?:[_*~•#—–-]\s*){3,}\Z")
+"""Signs in a row, printed to part a text."""
 _CELL = 150
 _WHOLE_TEXT = 600
 _REFRAIN = 3
@@ -40,6 +43,7 @@ _REASONS = (
     (b.NAV, "navigation"), (b.FOOTER, "footer"), (b.ASIDE, "aside"), (b.FORM, "form"), (b.HEADER, "header"),
     (b.HIDDEN, "hidden"),
 )  # fmt: skip
+_REASON_BITS = b.NAV | b.FOOTER | b.ASIDE | b.FORM | b.HEADER | b.HIDDEN
 
 
 class Choice:
@@ -59,8 +63,8 @@ def choose(
     """The pieces of the article itself, by the shipped weights unless others are given."""
     if not found.pieces:
         return Choice([], [], [])
-    page = features.Page(found)
-    likely, dek = judge(page, evidence, titles, learnt or model.weights())
+    page = features.Page(found, titles)
+    likely, dek = judge(page, evidence, learnt or model.weights())
     related = {n for block in printed for n in range(block.first, block.last)}
     looked = [found.pieces[n] for n in np.flatnonzero(likely > IDLE).tolist()]
     never = {p.index: reason for p in looked if (reason := _never(p, titles, related))}
@@ -83,19 +87,22 @@ def choose(
     return Choice(body, [found.pieces[n] for n in sorted(standing)], left)
 
 
-def judge(
-    page: features.Page, evidence: Evidence, titles: fields.Titles, learnt: model.Weights
-) -> tuple[Floats, Floats]:
+def judge(page: features.Page, evidence: Evidence, learnt: model.Weights) -> tuple[Floats, Floats]:
     """For each piece the probability that it is body, and that it is the standfirst."""
-    rows = np.hstack([features.plain(page, evidence, titles), features.lexical(page, learnt.names, learnt.words)])
     active = page.active
     likely, dek = np.zeros(page.count, np.float32), np.zeros(page.count, np.float32)
-    likely[active] = learnt.first.probability(rows)
+    if not len(active):
+        return likely, dek
+    standing = features.plain(page, learnt.names)
+    likely[active] = learnt.first.probability(standing)
     open_ = likely[active] > IDLE
-    wide = np.hstack([rows[open_], features.context(page, likely)[open_]])
-    likely[active[open_]] = learnt.second.probability(wide)
-    early = active[open_] < _first_sure(page, likely)
-    dek[active[open_][early]] = learnt.standfirst.probability(wide[early])
+    numbers = active[open_]
+    if not len(numbers):
+        return likely, dek
+    wide = features.wide(page, standing[:, open_], likely, numbers, evidence, learnt)
+    likely[numbers] = learnt.second.probability(wide)
+    early = numbers < _first_sure(page, likely)
+    dek[numbers[early]] = learnt.standfirst.probability(wide[:, early])
     return likely, dek
 
 
@@ -155,7 +162,7 @@ def _groups(page: features.Page, likely: Floats, items: NDArray[np.bool_]) -> li
 
 def outside(page: features.Page, likely: Floats) -> NDArray[np.bool_]:
     """Whether a piece stands outside the box that gains most: likely text counts for a box, unlikely text against it."""
-    gain = page.upwards([(likely - 0.3) * np.sqrt(page.chars)])[0]
+    gain = page.by_box((likely - 0.3) * np.sqrt(page.chars))
     return ~page.within(int(np.flatnonzero(gain >= gain.max() - 1e-9)[-1]))
 
 
@@ -197,7 +204,7 @@ def impossible(piece: Piece, titles: fields.Titles) -> str | None:
         return "button"
     if titles.repeated(piece.text):
         return "title"
-    return None if any(map(str.isalnum, piece.text)) else "no-letters"
+    return None if any(map(str.isalnum, piece.text)) or _RULE.match(piece.text) else "no-letters"
 
 
 def caption(piece: Piece) -> bool:
@@ -214,5 +221,6 @@ def _why(piece: Piece) -> str:
         if box.names and commentary(box.names):
             return "comment"
         box = box.parent
-    reason = next((name for flag, name in _REASONS if piece.box.flags & flag), None)
-    return reason or ("links" if piece.links * 2 > len(piece.text) else "weights")
+    if flags := piece.box.flags & _REASON_BITS:
+        return next(name for flag, name in _REASONS if flags & flag)
+    return "links" if piece.links * 2 > len(piece.text) else "weights"

@@ -12,7 +12,7 @@ from services.ingest.extract.charset import Decoded
 from services.ingest.extract.evidence import Evidence, gather
 from services.ingest.extract.images import embeds, images
 from services.ingest.extract.model import Weights
-from shared.records import Block, Draft, Image, Origin, Paragraph, Removed
+from shared.records import Block, Draft, Image, Origin, Paragraph, Related, Removed
 from shared.text import shorten
 
 MAX_REMOVED = 40
@@ -20,10 +20,18 @@ MAX_REMOVED = 40
 MAX_SKIPPED = 10
 
 
-def read(decoded: Decoded, url: str | None, fetched_at: dt.datetime, zone: str | None, learnt: Weights | None) -> Draft:
-    """The engine's own reading of a page, without a profile. `zone` holds for dates that state none."""
-    root, found = parse.page(decoded.text)
-    evidence = gather(root, url, microdata="itemprop" in decoded.text)
+def read(
+    decoded: Decoded,
+    url: str | None,
+    fetched_at: dt.datetime,
+    zone: str | None,
+    learnt: Weights | None,
+    utf8: bytes | None = None,
+) -> Draft:
+    """The engine's own reading of a page, without a profile. `zone` holds for dates that state none; `utf8` are the page's
+    bytes, where they are known to be UTF-8."""
+    root, found = parse.page(decoded.text, utf8)
+    evidence = gather(root, url, found.loose, microdata="itemprop" in decoded.text)
     offers = fields.title_offers(evidence, found)
     printed = related.find(found)
     choice = choose.choose(found, evidence, fields.Titles(o.value for o in offers), printed, learnt)
@@ -37,7 +45,7 @@ def read(decoded: Decoded, url: str | None, fetched_at: dt.datetime, zone: str |
         lead=lead,
         blocks=made,
         images=pictures,
-        related=tuple(related.read(printed, found, evidence, zone)),
+        related=tuple(_related(printed, found, choice, evidence, zone)),
         removed=_removed(choice, found.skipped),
         verdict=verdict.judge(choice.body, found, evidence, headline, decoded.text),
         origins={name: origin for name, origin in origins.items() if origin},
@@ -45,6 +53,16 @@ def read(decoded: Decoded, url: str | None, fetched_at: dt.datetime, zone: str |
         charset_evidence=decoded.evidence,
         **values,
     )
+
+
+def _related(
+    printed: Sequence[related.Printed], found: blocks.Cut, choice: choose.Choice, evidence: Evidence, zone: str | None
+) -> list[Related]:
+    """The entries of the blocks among the text, then of those below the article that show by their shape."""
+    entries = related.read(printed, found, evidence, zone)
+    for part, block in related.beyond(found, choice.body[-1].index) if choice.body else ():
+        entries = related.read(block, part, evidence, zone, entries)
+    return entries
 
 
 def _lead(choice: choose.Choice, made: Sequence[Block]) -> tuple[str | None, Origin | None]:
@@ -78,7 +96,7 @@ def _fields(
     values["canonical_url"], origins["canonical_url"] = fields.canonical(evidence)
     values["site_name"], origins["site_name"] = fields.site_name(evidence)
     values["published"], origins["published"] = moments.published(evidence, found, fetched_at, zone)
-    values["modified"], origins["modified"] = moments.modified(evidence, fetched_at, zone)
+    values["modified"], origins["modified"] = moments.modified(evidence, fetched_at, zone, found)
     return values
 
 

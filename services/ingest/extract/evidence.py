@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
@@ -17,6 +17,8 @@ from lxml import etree
 Element = Any
 _ARTICLE = re.compile(r"(article|posting|report|story|recipe|review|analysis|opinion)", re.I)
 _PAGE = re.compile(r"(webpage|itempage|videoobject|event|product)\Z", re.I)
+_WHOLE = re.compile(r"https?://[\w.-]+(?::\d+)?(?:/[^\s\x00-\x1f]*)?\Z", re.ASCII)
+"""A web address that needs no joining: most are."""
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _TAIL = re.compile(r"[;\s]+\Z")
 _ITEMS: Any = etree.XPath("//*[@itemprop]")
@@ -51,6 +53,8 @@ class Evidence(msgspec.Struct):
         """A link of the page as an absolute URL where the page's own is known; None for what is no web address."""
         if not link or not (link := link.strip()) or link.startswith(("#", "javascript:", "data:", "mailto:", "tel:")):
             return None
+        if _WHOLE.match(link):
+            return link
         try:
             found = urljoin(self.base, link) if self.base else link
             scheme = urlsplit(found).scheme
@@ -59,11 +63,14 @@ class Evidence(msgspec.Struct):
         return found if scheme in ("http", "https", "") else None
 
 
-def gather(root: Element, url: str | None, *, microdata: bool = True) -> Evidence:
-    """All evidence of one page; `microdata` is False where the source is known to hold none."""
+def gather(
+    root: Element, url: str | None, loose: Iterable[Element] | None = None, *, microdata: bool = True
+) -> Evidence:
+    """All evidence of one page. `loose`: its meta, link, script, title, base and time elements where they are known already;
+    `microdata` is False where the source is known to hold none."""
     found = Evidence(url, url, _language(root), None, {}, {}, [], {}, {}, [])
     raw: list[str] = []
-    for element in root.iter("meta", "link", "script", "title", "base", "time"):
+    for element in root.iter("meta", "link", "script", "title", "base", "time") if loose is None else loose:
         _take(element, found, raw)
     for element in _ITEMS(root) if microdata else ():
         for name in element.get("itemprop").split():
@@ -101,7 +108,7 @@ def _take(element: Element, found: Evidence, raw: list[str]) -> None:
             found.title = " ".join(element.text.split())
     elif tag == "time":
         found.times.append(element)
-    elif element.get("href") and found.url:
+    elif tag == "base" and element.get("href") and found.url:
         found.base = found.absolute(element.get("href")) or found.base
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Sequence
+from itertools import accumulate
 from urllib.parse import urlsplit
 
 from services.ingest.extract import blocks as b
@@ -75,7 +77,7 @@ def images(
     taken = {p.index for p in chosen}
     home = _home(chosen)
     for picture in found.pictures:
-        if not _belongs(picture, chosen, home) or any(box in barred for box in picture.box.up()):
+        if not _belongs(picture, chosen, home) or any(box.holds(picture.box) for box in barred):
             continue
         url = _source(picture, evidence)
         if url is None or url in seen:
@@ -88,26 +90,26 @@ def images(
     return kept
 
 
-def _home(chosen: Sequence[Piece]) -> set[Box]:
-    """The boxes that hold most of the chosen text."""
-    own: dict[Box, int] = {}
-    for piece in chosen:
-        own[piece.box] = own.get(piece.box, 0) + len(piece.text)
-    size: dict[Box, int] = {}
-    for start, chars in own.items():
-        for box in start.up():
-            size[box] = size.get(box, 0) + chars
-    whole = sum(own.values())
-    return {box for box, chars in size.items() if chars > whole * 0.8 and box.tag not in ("html", "body")}
+def _home(chosen: Sequence[Piece]) -> Box | None:
+    """The outermost box below the page's own that holds most of the chosen text, None where there is none. Whatever holds most
+    holds the middle, so the outermost box around the middle piece is the one to look at."""
+    numbers = [piece.index for piece in chosen]
+    totals = [0, *accumulate(len(piece.text) for piece in chosen)]
+    middle = bisect_left(totals, totals[-1] / 2, 1) - 1
+    box = next((box for box in reversed(chosen[middle].box.up()) if box.tag not in ("html", "body")), None)
+    if box is None:
+        return None
+    inside = totals[bisect_left(numbers, box.last)] - totals[bisect_left(numbers, box.first)]
+    return box if inside > totals[-1] * 0.8 else None
 
 
-def _belongs(picture: Picture, chosen: Sequence[Piece], home: set[Box]) -> bool:
+def _belongs(picture: Picture, chosen: Sequence[Piece], home: Box | None) -> bool:
     """Among the chosen pieces, or before them in the box that holds them all."""
     if picture.box.flags & (b.NAV | b.ASIDE | b.FOOTER | b.FORM | b.HIDDEN | b.ADDRESS):
         return False
-    if not any(box in home for box in picture.box.up()):
-        return bool(not home and chosen[0].index < picture.at <= chosen[-1].index)
-    return picture.at <= chosen[-1].index + 3
+    if home is None:
+        return chosen[0].index < picture.at <= chosen[-1].index
+    return home.holds(picture.box) and picture.at <= chosen[-1].index + 3
 
 
 def _source(picture: Picture, evidence: Evidence) -> str | None:
@@ -139,18 +141,14 @@ def _texts(picture: Picture, found: Cut, taken: set[int]) -> tuple[str | None, s
 
 def _around(picture: Picture, found: Cut, taken: set[int]) -> list[Piece]:
     """The unchosen pieces right beside the picture in its figure, or in the smallest box that holds nothing else."""
-    box: Box | None = picture.box
-    for up in picture.box.up()[:6]:
-        if up.tag == "figure":
-            box = up
-            break
+    box: Box | None = next((up for up in picture.box.up()[:6] if up.tag == "figure"), picture.box)
     near = [
         p for p in found.pieces[max(0, picture.at - 3) : picture.at + 6] if p.index not in taken and len(p.text) < 600
     ]
     for _ in range(3):
         if box is None or box.tag in ("body", "html", "article", "main"):
             break
-        inside = [p for p in near if box in p.box.up()]
+        inside = [p for p in near if box.first <= p.index < box.last]
         if inside:
             return inside
         box = box.parent
@@ -163,11 +161,11 @@ def embeds(found: Cut, chosen: Sequence[Piece], evidence: Evidence, barred: set[
         return []
     first, last = chosen[0].index, chosen[-1].index
     kept, seen = [], set()
-    home = _home(chosen) if found.frames else set()
+    home = _home(chosen) if found.frames else None
     for frame in found.frames:
-        if not first <= frame.at <= last + 1 or any(box in barred for box in frame.box.up()):
+        if not first <= frame.at <= last + 1 or any(box.holds(frame.box) for box in barred):
             continue
-        if home and not any(box in home for box in frame.box.up()):
+        if home and not home.holds(frame.box):
             continue
         url = _frame_url(frame, evidence)
         if url and url not in seen:

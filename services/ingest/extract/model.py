@@ -20,10 +20,11 @@ BATCH = 2048
 """Rows judged at once: bounds the memory that a page of a hundred thousand pieces takes."""
 LEAVES = 16
 """The most leaves a tree may have: they are bits of a 16-bit number."""
+_ALL = np.uint16(0xFFFF)
 
 
 class Forest(NamedTuple):
-    """Trees laid end to end, each of LEAVES - 1 inner nodes (idle ones fill up) and LEAVES values from left to right."""
+    """Trees laid end to end, each of so many leaves from left to right and one inner node less (idle ones fill up)."""
 
     feature: NDArray[np.int32]
     threshold: Floats
@@ -31,17 +32,18 @@ class Forest(NamedTuple):
     leaves: Floats
     base: float
 
-    def probability(self, rows: Floats) -> Floats:
-        """For each row (pieces, features) the probability that the forest gives it."""
-        parts = [self._some(rows[n : n + BATCH]) for n in range(0, len(rows), BATCH)]
-        return np.concatenate(parts) if parts else np.zeros(0, np.float32)
+    def probability(self, columns: Floats) -> Floats:
+        """For each column of (features, pieces) the probability that the forest gives it."""
+        parts = [self._some(columns[:, n : n + BATCH]) for n in range(0, columns.shape[1], BATCH)]
+        return parts[0] if len(parts) == 1 else np.concatenate([np.zeros(0, np.float32), *parts])
 
-    def _some(self, rows: Floats) -> Floats:
-        columns = np.ascontiguousarray(rows.T)
-        struck = np.where(columns[self.feature] > self.threshold[:, None], self.mask[:, None], np.uint16(0xFFFF))
-        standing = np.bitwise_and.reduce(struck.reshape(len(self.leaves), LEAVES - 1, -1), axis=1)
+    def _some(self, columns: Floats) -> Floats:
+        trees, leaves = self.leaves.shape
+        struck = np.where(columns[self.feature] > self.threshold[:, None], self.mask[:, None], _ALL)
+        standing = np.bitwise_and.reduce(struck.reshape(trees, leaves - 1, -1), axis=1)
         leaf = _lowest_bit()[standing]
-        score = np.take_along_axis(self.leaves, leaf, axis=1).sum(axis=0) + self.base
+        leaf += np.arange(0, trees * leaves, leaves)[:, None]
+        score = self.leaves.ravel()[leaf].sum(axis=0) + self.base
         likely: Floats = (1.0 / (1.0 + np.exp(-score))).astype(np.float32)
         return likely
 
@@ -55,13 +57,15 @@ class Lexicon(dict[str, float]):
 
 
 class Weights(NamedTuple):
-    """All that was learnt: the forests of both passes and of the standfirst, and the word weights."""
+    """All that was learnt: the forests of both passes and of the standfirst, and what words weigh: those of class names, of short
+    texts, and of the beginnings of longer ones."""
 
     first: Forest
     second: Forest
     standfirst: Forest
     names: Lexicon
     words: Lexicon
+    openings: Lexicon
 
 
 @cache
@@ -78,7 +82,7 @@ def weights() -> Weights:
     """The shipped weights, read once a process."""
     with np.load(WEIGHTS, allow_pickle=False) as data:
         first, second, standfirst = (_forest(data, name) for name in ("first", "second", "standfirst"))
-        return Weights(first, second, standfirst, _lexicon(data, "names"), _lexicon(data, "words"))
+        return Weights(first, second, standfirst, *(_lexicon(data, name) for name in Weights._fields[3:]))
 
 
 def _forest(data: Any, name: str) -> Forest:

@@ -34,25 +34,26 @@ _NAME = re.compile(r"[a-zA-Z][\w-]*\Z")
 _UNFIT = re.compile("[\x00-\x08\x0b\x0e-\x1f\x7f\ufffe\uffff\ud800-\udfff]")
 
 
-def page(text: str) -> tuple[Any, Cut]:
-    """The tree of a page and its cut. Rejected: nothing to parse, or more tags than any page has."""
-    text = _capped(text)
-    root = _lxml(text)
+def page(text: str, content: bytes | None = None) -> tuple[Any, Cut]:
+    """The tree of a page and its cut; `content` are the text's bytes in UTF-8 where the caller has them. Rejected: nothing to
+    parse, or more tags than any page has."""
+    capped = _capped(text)
+    root = _lxml(content if content is not None and capped is text else capped.encode("utf-8", "replace"))
     found = cut(root)
-    if (found.deep or len(text) > 8_000_000) and _lost(text, root):
-        root = _soup(text)
+    if (found.deep or len(capped) > 8_000_000) and _lost(capped, root):
+        root = _soup(capped)
         found = cut(root)
     return root, found
 
 
 def _capped(text: str) -> str:
-    if not text.strip():
+    """The text itself, or what is left of it without NULs and monstrous tags."""
+    if text.isspace() or not text:
         raise Rejected("empty-page", "The page holds nothing but white space.")
-    tags = text.count("<")
-    if not tags and text.lstrip()[:1] in ("{", "["):
-        raise Rejected("not-html", "The page is JSON.")
-    if tags > MAX_TAGS:
+    if len(text) > MAX_TAGS and text.count("<") > MAX_TAGS:
         raise Rejected("too-many-tags", f"The page holds more than {MAX_TAGS:,} tags.")
+    if "<" not in text and text.lstrip()[:1] in ("{", "["):
+        raise Rejected("not-html", "The page is JSON.")
     if "\x00" in text:
         text = text.replace("\x00", "")
     if text.count("=") > MANY_EQUALS:
@@ -65,10 +66,10 @@ def _bare(match: re.Match[str]) -> str:
     return f"<{match[1]}>" if len(_ATTRIBUTE.findall(tag)) > MAX_ATTRIBUTES else tag
 
 
-def _lxml(text: str) -> Any:
+def _lxml(content: bytes) -> Any:
     parser = etree.HTMLParser(encoding="utf-8", remove_comments=True, remove_pis=True, huge_tree=True, no_network=True)
     try:
-        root = etree.fromstring(text.encode("utf-8", "replace"), parser)
+        root = etree.fromstring(content, parser)
     except (etree.LxmlError, ValueError) as error:
         raise Rejected("unparsable", f"The parser gave up: {str(error)[:150]}") from None
     if root is None:
@@ -122,4 +123,4 @@ def _append_text(parent: Any, text: str) -> None:
 
 def fragment(markup: str) -> Any:
     """The tree of a part of a page, as a profile's selector gave it."""
-    return _lxml(f"<html><body>{markup}</body></html>")
+    return _lxml(f"<html><body>{markup}</body></html>".encode("utf-8", "replace"))

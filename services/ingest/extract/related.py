@@ -1,21 +1,26 @@
 """Pieces in, the links that a page prints as similar or related out, each with what the page shows of its target.
 
-Such a block names itself: by its class, or by a heading of its own. The words are those of publishing systems and of plain
-speech; a sentence that merely holds them is not a heading.
+Such a block names itself: by its class, or by a heading of its own; else its form tells it (`cards`). The words are those of
+publishing systems and of plain speech; a sentence that merely holds them is not a heading.
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
+from itertools import accumulate
+from typing import Any
 
+from services.ingest.extract import blocks as b
 from services.ingest.extract import dates
 from services.ingest.extract.blocks import Box, Cut, Piece
 from services.ingest.extract.body import assemble
+from services.ingest.extract.cards import announced, rows, unrelated
 from services.ingest.extract.evidence import Evidence
 from services.ingest.extract.images import images
+from services.ingest.extract.names import commentary, tokens
 from services.ingest.extract.names import related as related_name
-from services.ingest.extract.names import tokens
 from shared.records import Image, Paragraph, Related, Snapshot
 from shared.text import fold
 
@@ -31,6 +36,12 @@ _HEADING = re.compile(
     re.I,
 )
 _MOST = 0.75
+_SHORTEST = 12
+_HEADLINE, _TEASER, _CARDS = 20, 400, 3
+"""Characters of a link that is a headline, of the longest teaser; cards that make a row."""
+_LOOKED_AT = 3
+_APART = b.NAV | b.FOOTER | b.FORM | b.HIDDEN | b.HEADER
+_NEVER_CARDS = frozenset(("nav", "footer", "header", "form"))
 _BEGINS = frozenset(
     [
         "si",
@@ -82,58 +93,41 @@ def is_heading(text: str) -> bool:
 def find(found: Cut) -> list[Printed]:
     """The related blocks of a page, outermost only, in page order."""
     headed = {p.index for p in found.pieces if not p.links and is_heading(p.text)}
-    if not headed and not any(box.names and related_name(box.names) for box in found.boxes):
+    named = [box for box in found.boxes if box.names and related_name(box.names)]
+    shaped = list(rows(found))
+    if not headed and not named and not shaped:
         return []
-    spans = _spans(found)
-    whole = sum(len(p.text) for p in found.pieces)
+    sizes = [0, *accumulate(len(p.text) for p in found.pieces)]
     kept: list[Printed] = []
+    calling = {box.index for box in named if box.tag not in ("body", "html", "main")}
     for box in found.boxes:
-        first, last, size = spans[box.index]
-        if not size or (kept and first < kept[-1].last) or size > whole * _MOST:
+        first, last = box.first, box.last
+        size = sizes[last] - sizes[first]
+        if not size or (kept and first < kept[-1].last) or size > sizes[-1] * _MOST:
             continue
-        if box.names and box.tag not in ("body", "html", "main") and related_name(box.names):
+        if box.index in calling:
             heading = found.pieces[first]
             titled = heading.links == 0 and len(heading.text) < 60 and last - first > 1
             kept.append(Printed(box, heading.text if titled else None, first, last))
         elif last - first > 1 and first in headed:
-            kept.append(_after(box, first, found))
-    kept.extend(_headed(found, spans, kept, headed))
+            kept.append(Printed(box, found.pieces[first].text, first, last))
+    kept.extend(_headed(found, kept, headed))
+    for row in shaped:
+        if not any(k.first < row.last and row.heading < k.last for k in kept):
+            kept.append(Printed(row.box, found.pieces[row.heading].text, row.heading, row.last))
     return sorted(kept, key=lambda k: k.first)
 
 
-def _spans(found: Cut) -> list[tuple[int, int, int]]:
-    """For each box by its number: its first piece, the piece after its last, its characters (0 for an empty box)."""
-    first = [len(found.pieces)] * len(found.boxes)
-    last, size = [0] * len(found.boxes), [0] * len(found.boxes)
-    for piece in found.pieces:
-        at = piece.box.index
-        first[at] = min(first[at], piece.index)
-        last[at] = piece.index + 1
-        size[at] += len(piece.text)
-    for box in reversed(found.boxes):
-        if box.parent is not None and size[box.index]:
-            at, up = box.index, box.parent.index
-            first[up], last[up], size[up] = min(first[up], first[at]), max(last[up], last[at]), size[up] + size[at]
-    return list(zip(first, last, size, strict=True))
-
-
-def _after(box: Box, first: int, found: Cut) -> Printed:
-    last = first
-    while last < len(found.pieces) and box in found.pieces[last].box.up():
-        last += 1
-    return Printed(box, found.pieces[first].text, first, last)
-
-
-def _headed(found: Cut, spans: list[tuple[int, int, int]], kept: list[Printed], headed: set[int]) -> list[Printed]:
+def _headed(found: Cut, kept: list[Printed], headed: set[int]) -> list[Printed]:
     """Blocks without a box of their own: a heading among the text, and all that follows it there."""
     more: list[Printed] = []
     for piece in (found.pieces[n] for n in sorted(headed)):
         if any(k.first <= piece.index < k.last for k in [*kept, *more]):
             continue
         holder = piece.box
-        while holder.parent is not None and spans[holder.index][1] == piece.index + 1:
+        while holder.parent is not None and holder.last == piece.index + 1:
             holder = holder.parent
-        last = _run(found, piece, spans[holder.index][1])
+        last = _run(found, piece, holder.last)
         if last > piece.index + 1:
             more.append(Printed(holder, piece.text, piece.index, last))
     return more
@@ -149,9 +143,45 @@ def _run(found: Cut, heading: Piece, end: int) -> int:
     return at
 
 
-def read(printed: Sequence[Printed], found: Cut, evidence: Evidence, zone: str | None) -> list[Related]:
-    """The entries of all related blocks, numbered through from 1."""
-    entries: list[Related] = []
+def beyond(found: Cut, last: int) -> list[tuple[Cut, list[Printed]]]:
+    """Blocks printed below the article, piece `last`, in its own article or main element or announced, but too far from any prose
+    to have been cut: told by their shape, as cards. Each comes with a cut of its own."""
+    below = [
+        element
+        for element, (at, box) in zip(found.skipped, found.places, strict=True)
+        if at > last and not box.flags & _APART and element.tag not in _NEVER_CARDS and _promising(element, box)
+    ]
+    parts = [b.cut(element, whole=True) for element in below[:_LOOKED_AT]]
+    return [(part, whole(part)) for part in parts if cards(part)]
+
+
+def _promising(element: Any, box: Box) -> bool:
+    """Whether a part stands in the article's own element, unless its heading says what else it is; elsewhere it has to be
+    announced as related."""
+    first = next((text.strip() for text in element.itertext() if text and not text.isspace()), "")
+    return not unrelated(first) if box.flags & (b.ARTICLE | b.MAIN) else announced(first)
+
+
+def cards(part: Cut) -> bool:
+    """Whether a part of a page is a row of cards: links of the length of a headline, most of them in boxes of one shape, each in
+    a box of its own, without prose, a form or comments between."""
+    heads = [p for p in part.pieces if p.links * 2 > len(p.text) and len(p.text) >= _HEADLINE]
+    if len({p.text for p in heads}) < _CARDS or any(len(p.text) > _TEASER for p in part.pieces):
+        return False
+    if any(box.flags & b.FORM or (box.names and commentary(box.names)) for box in part.boxes):
+        return False
+    shapes = Counter((p.box.tag, p.box.names, p.box.depth) for p in heads)
+    shape, number = shapes.most_common(1)[0]
+    alike = {p.box.index for p in heads if (p.box.tag, p.box.names, p.box.depth) == shape}
+    words = sum(len(p.text) for p in heads)
+    return len(alike) >= _CARDS and number * 3 >= len(heads) * 2 and words * 3 > sum(len(p.text) for p in part.pieces)
+
+
+def read(
+    printed: Sequence[Printed], found: Cut, evidence: Evidence, zone: str | None, before: Sequence[Related] = ()
+) -> list[Related]:
+    """The entries of all related blocks, numbered through from 1, behind those read `before`."""
+    entries: list[Related] = list(before)
     for block in printed:
         pieces = [p for p in found.pieces[block.first : block.last] if p.text != block.heading]
         for row in _rows(pieces):
@@ -196,7 +226,8 @@ def _rows(pieces: Sequence[Piece]) -> list[list[Piece]]:
 def _snapshot(
     head: Piece, row: Sequence[Piece], found: Cut, evidence: Evidence, target: str | None, zone: str | None
 ) -> Snapshot:
-    date, body = None, list[Piece]()
+    headline, beside = _headline(head)
+    date, body = dates.parse(beside, zone) if beside else None, list[Piece]()
     for piece in row[1:]:
         if date is None and len(piece.text) < 60 and not body and (date := dates.parse(piece.text, zone)):
             continue
@@ -206,7 +237,16 @@ def _snapshot(
     made, starts = assemble(body, evidence)
     pictures = _pictures(row, found, evidence, body, starts)
     lead = next((block.text for block in made if isinstance(block, Paragraph)), None)
-    return Snapshot(head.text, target, date, lead, tuple(made), pictures)
+    return Snapshot(headline, target, date, lead, tuple(made), pictures)
+
+
+def _headline(head: Piece) -> tuple[str, str]:
+    """The text of an entry's link, and what stands beside it in the same line."""
+    if head.links * 10 > len(head.text) * 9:
+        return head.text, ""
+    parts = ["".join(head.parts[start:end]) for start, end, kind, _ in head.spans if kind == "link"]
+    headline = b.squeeze(max(parts, key=len, default=""))
+    return (headline, head.text.replace(headline, " ", 1).strip()) if len(headline) > _SHORTEST else (head.text, "")
 
 
 def _pictures(
