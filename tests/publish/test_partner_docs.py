@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import os
 import queue
+import re
 import socket
 import subprocess
 import sys
@@ -18,12 +19,17 @@ from typing import IO
 
 import pytest
 
+from services.publish import portal
+from services.publish.certify import CHECKS
 from services.publish.deliver import Target, send
 from services.publish.filters import FIELDS, Facts, matches
 from services.publish.policy import BreakerRules
 from services.publish.render import FORMATS, render
 from services.publish.sign import new_secret
+from shared.api import ApiRoute, Site
 from shared.http import Door, Policy
+from shared.settings import Settings
+from shared.store.engine import Store
 from tests.publish.records import event
 
 PARTNERS = (Path(__file__).parents[2] / "docs" / "partners.md").read_text(encoding="utf-8")
@@ -143,3 +149,10 @@ def test_every_format_is_in_the_table_with_its_content_type() -> None:
 def test_the_breaker_is_described_as_it_is() -> None:
     rules = BreakerRules()
     assert (rules.least, rules.rate, rules.window_s, rules.rest_s, rules.probes) == (10, 0.7, 300.0, 30.0, 2)
+
+
+def test_the_checks_of_certify_are_counted_and_the_portals_operations_named() -> None:
+    assert f"sends your receiver {len(CHECKS)} checks' worth of events" in PARTNERS
+    named = set(re.findall(r"`(?:GET|POST) (/endpoint[^`]*)`", PARTNERS))
+    there = {route.path for route in portal.routes(Site(Settings(), Store("sqlite://"))) if isinstance(route, ApiRoute)}
+    assert named == there
