@@ -20,10 +20,13 @@ from sqlalchemy import Connection
 from services.console import subscribing, word
 from services.console.accounts import Role
 from services.publish import sign
+from services.ingest import drift
 from shared import pipeline, vault
 from shared.errors import OperatorError
 from shared.models import Row
+from shared.records import to_json
 from shared.store import articles, desk, events, installation, intake, lanes, partners, rulings, switches, workers
+from shared.store import drift as drifted
 
 if TYPE_CHECKING:
     from shared.queue import Work
@@ -145,6 +148,29 @@ def poll_source(order: Order) -> Done:
     intake.set_source(order.work.connection, row["id"], due_at=order.work.now)
     order.work.ring("source.due", [row["id"]])
     return _done(f"{order.subject.name} is polled now.")
+
+
+def release_source(order: Order) -> Done:
+    return _released(order, as_it_is=False)
+
+
+def accept_source(order: Order) -> Done:
+    return _released(order, as_it_is=True)
+
+
+def _released(order: Order, *, as_it_is: bool) -> Done:
+    """What waits because its shape changed is read again: judged again too, or taken as it is and the habits forgotten."""
+    row, work = order.subject.row, order.work
+    kept = drifted.load(work.connection, [row["id"]])[row["id"]]
+    if kept["held_at"] is None and not drifted.odd(work.connection, row["id"], 1):
+        raise OperatorError(
+            f"Nothing of {order.subject.name} waits.", "`briefwire source list` shows which sources are held."
+        )
+    state = to_json(drift.released(drift.read(kept["state"]), forget=as_it_is))
+    ids = drifted.release(work.connection, row["id"], state, work.now, judge=not as_it_is)
+    work.ring("page.fetched", ids)
+    how = "as they are; its habits are learned anew" if as_it_is else "again, and judged again"
+    return _done(f"{order.subject.name} is released: {len(ids)} entries are read {how}.")
 
 
 def pause_host(order: Order) -> Done:
@@ -328,6 +354,7 @@ def embargo_article(order: Order) -> Done:
         raise OperatorError("That instant has passed.", "Choose one in the future, or release the article.")
     articles.set_article(work.connection, row["id"], embargo_until=until)
     n = desk.hold_back(work.connection, row["id"])
+    _renew_others(order)
     return Done(f"The article goes out at {until:%Y-%m-%d %H:%M} UTC; {n} deliveries wait for it.")
 
 
@@ -576,6 +603,7 @@ _WISHES = (
     Field("backfill", "Back-fill too", "flag", optional=True),
     Field("coalesce", "Newest revision only", "flag", optional=True),
     Field("relinked", "Changed links too", "flag", optional=True),
+    Field("status_changes", "Turns of a section's status too", "flag", optional=True),
     Field("status_changes", "Sections' changes of status too", "flag", optional=True),
     Field("follow", "All revisions of what went out", "flag", optional=True),
     Field("days", "Days of history first", "number", "0", optional=True),
@@ -586,6 +614,12 @@ ACTIONS: dict[str, Action] = {action.name: action for action in (
            pause_source),
     Action("resume-source", "Resume", "source", "{name} is polled at once, then in its own rhythm.", resume_source),
     Action("poll-source", "Poll now", "source", "{name} is polled at once; its rhythm stays as it is.", poll_source),
+    Action("release-source", "Release", "source",
+           "What waits of {name} is read again, from the bytes that were kept and by its profile as it is now. What still looks unlike "
+           "its other articles goes on waiting.", release_source),
+    Action("accept-source", "It is fine", "source",
+           "What waits of {name} is taken as it is, and from now on the new shape is the usual one.", accept_source,
+           needs_reason=True),
     Action("pause-host", "Pause", "host", "No page is fetched from {name} until somebody resumes it. Its entries wait.", pause_host),
     Action("resume-host", "Resume", "host", "Pages are fetched from {name} again, politely, whatever it answered before.", resume_host),
     Action("pause-stage", "Pause", "stage",

@@ -19,10 +19,10 @@ from sqlalchemy.engine import make_url
 from services.console import show, trouble
 from services.console.alerts import channels
 from services.console.opening import Opening
-from services.ingest import profiles
+from services.ingest import profiles, schedule
 from shared import broker, clock, http, pipeline, urls
 from shared.errors import OperatorError, Rejected, Retryable
-from shared.store import alerts, console, intake, ledger, partners, switches, workers
+from shared.store import alerts, console, drift, intake, ledger, partners, switches, workers
 
 _LITTLE_MB = 500
 _START_S = 60.0  # for so long after a start, workers may not have been seen yet
@@ -154,12 +154,14 @@ def _store(opening: Opening) -> Iterator[Check]:
         yield Check("store", "ok", f"answers ({url.render_as_string(hide_password=True)})")
         books, beats = ledger.books(connection), workers.all_beats(connection)
         sources, endpoints = intake.sources(connection), partners.endpoints(connection)
+        held = drift.held(connection)
         held_back, off = console.quarantined(connection, 1000), switches.off(connection)
         stuck = alerts.stuck(connection)
     if is_running(opening.settings.folder):
         yield _workers(beats, just_started=_just_started(opening.settings.folder))
     yield from _switches(off)
     yield from _sources(sources)
+    yield from _held(held)
     yield from _partners(endpoints)
     if held_back:
         yield Check(
@@ -223,6 +225,31 @@ def _sources(rows: Sequence[dict[str, Any]]) -> Iterator[Check]:
         if row["state"] == "stopped" or (row["failures"] >= 3 and row["state"] == "active"):
             yield Check("source", "fault", f"{row['name']} {row['state']}: {row['last_error']}",
                         f"Check its address; then `briefwire source resume {row['name']}`.")  # fmt: skip
+        elif silence := late(row, clock.now()):
+            yield Check("source", "hint", silence,
+                        f"Look at {row['url']}; `briefwire source poll {row['name']}` asks now.")  # fmt: skip
+
+
+def late(row: dict[str, Any], now: dt.datetime) -> str | None:
+    """In words, that an active source brings nothing for longer than its own habit allows; None where it does."""
+    fresh = schedule.freshness(schedule.remembered(row["rhythm"]).rhythm, row["new_at"], now)
+    if row["state"] != "active" or not fresh.overdue or fresh.silent_s is None or fresh.allowed_s is None:
+        return None
+    return f"{row['name']} has brought nothing new for {_hours(fresh.silent_s)}; its longest pauses are {_hours(fresh.allowed_s / 1.5)}"
+
+
+def _hours(seconds: float) -> str:
+    return f"{seconds / 3600:.0f} hours" if seconds < 48 * 3600 else f"{seconds / 86400:.0f} days"
+
+
+def _held(rows: Sequence[dict[str, Any]]) -> Iterator[Check]:
+    """Sources whose records changed shape, with an example."""
+    for row in rows:
+        example = next((one["url"] for one in row["examples"] if one["url"]), None)
+        shown = f" For example {example}." if example else ""
+        yield Check("drift", "fault", f"{row['source']} is held, {row['waiting']} entries wait: {' '.join(row['why'])}{shown}",
+                    f"`briefwire source drift {row['source']}` shows more; correct its profile, then "
+                    f"`briefwire source release {row['source']}`.")  # fmt: skip
 
 
 def _partners(rows: Sequence[dict[str, Any]]) -> Iterator[Check]:

@@ -20,7 +20,7 @@ from shared import clock, pages, queue
 from shared.errors import Rejected
 from shared.models import LaneRow, Row
 from shared.queue import Failure, Work, attempt, holding
-from shared.store import articles, claims, events, intake, lanes, switches
+from shared.store import articles, claims, intake, lanes, switches
 
 CFG = queue.SETTINGS
 SLICE_S = 5.0  # a drain gives its place back after this long; what is left is rung again
@@ -36,6 +36,7 @@ _HOST_FAULTS = frozenset((
 """Reasons that say something about the host, not about one page: its whole lane waits."""
 
 together = crew.Together()
+withdraw = storing.withdraw
 
 
 def drain(key: str) -> bool:
@@ -255,19 +256,7 @@ def _gone(work: Work, entry: Row, status: int) -> None:
         work.connection, entry["id"], "gone", reason="gone", detail=f"The page answered {status} twice."
     )
     if entry["article_id"] and articles.booked_entry(work.connection, entry["article_id"]) is None:
-        withdraw(work, entry["article_id"], "gone")
-
-
-def withdraw(work: Work, article_id: str, reason: str) -> None:
-    """The article is withdrawn: straight into the event log, so that it overtakes what waits."""
-    article = articles.locked(work.connection, article_id)
-    if article is None or article["state"] == "withdrawn":
-        return
-    articles.set_article(work.connection, article_id, state="withdrawn", reason=reason, due_at=work.now)
-    work.ring("article.ingested", [article_id])  # enrichment takes it out of others' links
-    past = [e for e in events.of_article(work.connection, article_id) if e.kind == "article.withdrawn"]
-    occurrence = sum(e.revision == article["revision"] for e in past)
-    work.log(events.NewEvent("article.withdrawn", article_id, article["revision"], article["backfill"], occurrence))
+        storing.withdraw(work, entry["article_id"], "gone")
 
 
 def _later(work: Work, lane: Row, entry: Row, failure: Failure) -> dt.datetime | None:

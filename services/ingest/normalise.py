@@ -9,11 +9,12 @@ from urllib.parse import urlsplit
 import msgspec
 
 from services.ingest import recorded
+from services.ingest.drift import Shape, shape_of
 from services.ingest.extract import PageInput, draft, draft_text
 from services.ingest.profiles import Profile
 from shared import text, urls
 from shared.errors import Rejected
-from shared.records import Article, Draft, Entry, Related, block_text
+from shared.records import Article, Draft, Entry, Related, Verdict, block_text
 
 _LEADING_NUMBER = re.compile(r"(\d+) at \S+\Z")  # Drupal's guid: "9544 at http://site"
 
@@ -34,6 +35,8 @@ class Extracted(msgspec.Struct, frozen=True):
     article: Article
     identity: str
     missed: tuple[str, ...] = ()
+    shape: Shape | None = None
+    """What the record looks like among its source's others; None: nothing to judge."""
 
 
 def extract(body: bytes, content_type: str | None, fetched_at: dt.datetime, finding: Finding, profile: Profile | None,
@@ -49,12 +52,21 @@ def extract(body: bytes, content_type: str | None, fetched_at: dt.datetime, find
     elif kind == recorded.CONTENT_TYPE:
         found = recorded.draft_record(body, fetched_at, zone)
     else:
-        found = draft(PageInput(body, finding.final_url or finding.requested_url, content_type, fetched_at), profile)
+        page = PageInput(body, finding.final_url or finding.requested_url, content_type, fetched_at)
+        found = draft(page, profile)
+        if found.verdict.reason == "static-page":  # the profile knows nothing here; the page may say itself what it is
+            found = msgspec.structs.replace(found, verdict=_plain_verdict(page, found.verdict))
     if found.verdict.kind != "article":
         raise Rejected("not-an-article", found.verdict.reason or "The page does not look like an article.")
     made = article(found, finding)
     printed = made.published.raw if made.published else ""
-    return Extracted(made, identity_of(made.url, finding.source, made.headline, printed), found.missed)
+    shape = shape_of(made, found.missed, finding.entry, body)
+    return Extracted(made, identity_of(made.url, finding.source, made.headline, printed), found.missed, shape)
+
+
+def _plain_verdict(page: PageInput, known: Verdict) -> Verdict:
+    plain = draft(page).verdict
+    return known if plain.kind == "article" else plain
 
 
 def article(page: Draft, finding: Finding) -> Article:

@@ -16,13 +16,14 @@ from services.ingest.profiles import Profile
 from shared import clock, queue, vault
 from shared.models import Row, SourceRow
 from shared.queue import Failure, Work, attempt, holding
-from shared.records import from_json, to_json
+from shared.records import to_json
 from shared.store import claims, installation, intake, lanes, switches, websub
 
 CFG = queue.SETTINGS
 
 NEW = dt.timedelta(days=2)
 NEW_MAX_S = 3600.0
+FEW = 10  # entries seen as they came out, below which the dates of older ones help
 
 LIMITS = schedule.Limits(
     min_s=CFG.fetch.poll_min_s,
@@ -151,6 +152,9 @@ def _declare(work: Work, source_id: int, hub: tuple[str, str] | None) -> None:
 
 def _state(work: Work, row: Row) -> schedule.PollState:
     """What the source's row remembers, with its rhythm as this poll leaves it."""
-    state = from_json(row["rhythm"], schedule.PollState) if row["rhythm"] else schedule.PollState()
-    rhythm = schedule.learn(intake.known_since(work.connection, row["id"]), work.now)
+    state = schedule.remembered(row["rhythm"])
+    seen = intake.known_since(work.connection, row["id"])
+    if len(seen) < FEW:
+        seen += intake.printed_dates(work.connection, row["id"])
+    rhythm = schedule.learn(seen, work.now)
     return msgspec.structs.replace(state, rhythm=rhythm)

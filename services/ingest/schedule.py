@@ -19,7 +19,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from shared.records import Entry
+from shared.records import Entry, decoder, from_json
 
 WEEK_S: Final = 7 * 86400.0
 SIGHTINGS: Final = 3
@@ -237,6 +237,33 @@ def overdue(last_new_at: dt.datetime | None, rhythm: Rhythm, now: dt.datetime, f
     if allowed_s is None or last_new_at is None:
         return False
     return (now - last_new_at).total_seconds() > allowed_s
+
+
+decoder(PollState)
+
+
+def remembered(rhythm: str | None) -> PollState:
+    """What a source's row remembers of its polls, from its column `rhythm`."""
+    return from_json(rhythm, PollState) if rhythm else PollState()
+
+
+class Freshness(msgspec.Struct, frozen=True):
+    """How a source keeps to its own rhythm. Durations in seconds; None where they are not known yet."""
+
+    silent_s: float | None
+    allowed_s: float | None
+    overdue: bool
+
+    @property
+    def known(self) -> bool:
+        """Whether the source's rhythm is known well enough to call it late."""
+        return self.allowed_s is not None
+
+
+def freshness(rhythm: Rhythm, last_new_at: dt.datetime | None, now: dt.datetime) -> Freshness:
+    """The silence since the last new entry against what the source's own pauses allow."""
+    silent_s = None if last_new_at is None else max(0.0, (now - last_new_at).total_seconds())
+    return Freshness(silent_s, allowance_s(rhythm), overdue(last_new_at, rhythm, now))
 
 
 def backfill(entry: Entry, first_poll: bool, seen_at: dt.datetime, days: float = 7) -> bool:

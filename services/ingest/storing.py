@@ -8,13 +8,16 @@ from collections.abc import Sequence
 import msgspec
 from sqlalchemy import Connection
 
-from services.ingest import changes, schedule
+from services.ingest import changes, schedule, sifting
 from services.ingest.normalise import Extracted
 from shared import queue
 from shared.errors import Rejected
 from shared.models import EntryRow, Row
 from shared.queue import Failure, Work
-from shared.store import articles, claims, intake
+from shared.store import articles, claims, drift, events, intake
+
+SOFT_GONE = "soft-404"
+"""The verdict on a page that answers 200 and says that there is nothing."""
 
 
 class Stored(msgspec.Struct, frozen=True):
@@ -33,17 +36,15 @@ class Compared(msgspec.Struct, frozen=True):
 
 
 def compare(connection: Connection, entry: Row, found: Extracted) -> Compared | None:
-    """The change against the newest known revision; None for an article never seen.
+    """The change against the newest known revision, kind none for the very same text; None for an article never seen.
 
     Raises:
         Rejected: the page now carries something else altogether; that is no revision of this article.
     """
     known = _known(connection, entry, found, lock=False)
-    newest = (
-        articles.revision(connection, known["id"])
-        if known and known["content_hash"] != found.article.content_hash
-        else None
-    )
+    if known and known["content_hash"] == found.article.content_hash:
+        return Compared(known["revision"], changes.Change("none", "Nothing of the article's own changed."))
+    newest = articles.revision(connection, known["id"]) if known else None
     if newest is None:
         return None
     change = changes.compare(newest[0], found.article)
@@ -55,26 +56,83 @@ def compare(connection: Connection, entry: Row, found: Extracted) -> Compared | 
 Result = tuple[Extracted, Compared | None] | Failure
 
 
-def settle(work: Work, pairs: Sequence[tuple[Row, Result]]) -> None:
-    """Commits what extracting a batch of claimed entries came to, except where the claim was lost.
+def settle(work: Work, pairs: Sequence[tuple[Row, Result]], kinds: dict[int, str]) -> None:
+    """Commits what extracting a batch of claimed entries came to, except where the claim was lost; `kinds` are their sources'.
 
     Articles never seen, the usual case, are stored all at once; the others one by one.
     """
     ours = {row["id"] for row in claims.mine(work.connection, EntryRow, [row for row, _ in pairs])}
     kept = [(row, result) for row, result in pairs if row["id"] in ours]
-    done = {row["id"]: _failed(row, result) for row, result in kept if isinstance(result, Failure)}
-    found = {row["id"]: (row, *result) for row, result in kept if not isinstance(result, Failure)}
+    waits, held = sifting.sift(work, [(row, _to_judge(result)) for row, result in kept], kinds)
+    done = {
+        row["id"]: _failed(work, row, result, held=row["source_id"] in held)
+        for row, result in kept
+        if isinstance(result, Failure)
+    }
+    done |= {row["id"]: _waits(row, waits[row["id"]]) for row, _ in kept if row["id"] in waits}
+    found = {
+        row["id"]: (row, *result) for row, result in kept if not isinstance(result, Failure) and row["id"] not in waits
+    }
     for key, stored in store(work, list(found.values())).items():
         row, extracted, _ = found[key]
         done[key] = _finished(work, row, extracted, stored)
         if stored.changed:
             work.ring("article.ingested", [stored.article_id])
     intake.finish_entries(work.connection, list(done.values()))
+    read = [
+        row["page_id"] for row, _ in kept if done[row["id"]].state in ("stored", "duplicate") and row["id"] not in waits
+    ]
+    intake.forget_unarchived(work.connection, read)
 
 
-def _failed(row: Row, failure: Failure) -> intake.Finished:
+def _to_judge(result: Result) -> sifting.Result[Compared | None]:
+    """The page without a shape where its article is known with the very same text: nothing leaves."""
+    if isinstance(result, Failure) or result[1] is None or result[1].change.kind != "none":
+        return result
+    return msgspec.structs.replace(result[0], shape=None), result[1]
+
+
+def _failed(work: Work, row: Row, failure: Failure, *, held: bool) -> intake.Finished:
+    """Quarantined. A known article whose page says that it is not there is looked at again, then withdrawn: unless the whole
+    source is held, when the page says it of everything."""
+    if failure.detail == SOFT_GONE and row["article_id"] and not held:
+        return _soft_gone(work, row, failure)
     state = "quarantined" if row["state"] == "waiting" else row["state"]  # a known article keeps its place in the book
     return intake.Finished(row["id"], state, failure.reason, failure.detail, row["article_id"], row["host"])
+
+
+def _soft_gone(work: Work, row: Row, failure: Failure) -> intake.Finished:
+    if row["soft_gone"] == 0:
+        again = work.now + dt.timedelta(seconds=queue.SETTINGS.fetch.gone_confirm_s)
+        detail = "The page says that it is not there; looking again to be sure."
+        return intake.Finished(
+            row["id"], row["state"], "gone", detail, row["article_id"], row["host"], again, soft_gone=1
+        )
+    if articles.booked_entry(work.connection, row["article_id"]) in (None, row["id"]):
+        withdraw(work, row["article_id"], "gone")
+    return intake.Finished(
+        row["id"], "gone", "gone", "The page said twice that it is not there.", row["article_id"], row["host"]
+    )
+
+
+def withdraw(work: Work, article_id: str, reason: str) -> None:
+    """The article is withdrawn: straight into the event log, so that it overtakes what waits."""
+    article = articles.locked(work.connection, article_id)
+    if article is None or article["state"] == "withdrawn":
+        return
+    articles.set_article(work.connection, article_id, state="withdrawn", reason=reason, due_at=work.now)
+    work.ring("article.ingested", [article_id])  # enrichment takes it out of others' links
+    past = [e for e in events.of_article(work.connection, article_id) if e.kind == "article.withdrawn"]
+    occurrence = sum(e.revision == article["revision"] for e in past)
+    work.log(events.NewEvent("article.withdrawn", article_id, article["revision"], article["backfill"], occurrence))
+
+
+def _waits(row: Row, why: str) -> intake.Finished:
+    """Held before it leaves; what is known of its article stays as it is."""
+    state = "quarantined" if row["state"] == "waiting" else row["state"]
+    return intake.Finished(
+        row["id"], state, drift.REASON, why, row["article_id"], row["host"], held_page=row["page_id"]
+    )
 
 
 def _finished(work: Work, row: Row, found: Extracted, stored: Stored) -> intake.Finished:

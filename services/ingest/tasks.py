@@ -110,9 +110,9 @@ def extract_pages(ids: list[int]) -> None:
     with begin() as work:
         rows = intake.claim_pages(work.connection, ids, work.now)
     with holding(EntryRow, rows):
-        results = _results(rows)
+        results, kinds = _results(rows)
         with begin() as work:
-            storing.settle(work, sorted(zip(rows, results, strict=True), key=_article))
+            storing.settle(work, sorted(zip(rows, results, strict=True), key=_article), kinds)
 
 
 def _article(settled: tuple[Row, storing.Result]) -> str:
@@ -121,13 +121,15 @@ def _article(settled: tuple[Row, storing.Result]) -> str:
     return "" if isinstance(result, Failure) else result[0].article.id
 
 
-def _results(rows: list[Row]) -> list[storing.Result]:
+def _results(rows: list[Row]) -> tuple[list[storing.Result], dict[int, str]]:
+    """What extracting came to, and the kinds of the sources."""
     with queue.store().read() as connection:
         pages = intake.pages(connection, [row["page_id"] for row in rows])
         sources = intake.source_facts(connection, {row["source_id"] for row in rows})
     found = [_extract(row, pages.get(row["page_id"]), sources[row["source_id"]]) for row in rows]
+    kinds = {source_id: str(source["kind"]) for source_id, source in sources.items()}
     with queue.store().read() as connection:
-        return [_compared(connection, row, one) for row, one in zip(rows, found, strict=True)]
+        return [_compared(connection, row, one) for row, one in zip(rows, found, strict=True)], kinds
 
 
 def _compared(connection: Connection, row: Row, found: Extracted | Failure) -> storing.Result:

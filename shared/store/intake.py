@@ -96,6 +96,14 @@ def known_since(connection: Connection, source_id: int, limit: int = 200) -> lis
     return list(connection.execute(found.order_by(EntryRow.id.desc()).limit(limit)).scalars())
 
 
+def printed_dates(connection: Connection, source_id: int, limit: int = 60) -> list[dt.datetime]:
+    """When the source's newest back-fill says that it was published: a rhythm for a source that was only just added."""
+    found = select(EntryRow.item).where(EntryRow.source_id == source_id, EntryRow.backfill.is_(True))
+    items = connection.execute(found.order_by(EntryRow.id.desc()).limit(limit)).scalars()
+    printed = (records.from_json(item, records.Entry).published_utc for item in items)
+    return [dt.datetime.fromisoformat(at) for at in printed if at]
+
+
 def add_entries(
     connection: Connection, source_id: int, found: Sequence[NewEntry], now: dt.datetime
 ) -> tuple[int, list[str]]:
@@ -241,6 +249,8 @@ class Finished(msgspec.Struct, frozen=True):
     article_id: str | None = None
     host: str | None = None
     revisit_at: dt.datetime | None = None
+    held_page: int | None = None
+    soft_gone: int = 0
 
 
 def finish_entries(connection: Connection, done: Sequence[Finished]) -> None:
@@ -253,7 +263,8 @@ def finish_entries(connection: Connection, done: Sequence[Finished]) -> None:
     rows = [
         {"id": one.entry_id, "state": one.state, "reason": one.reason, "detail": one.detail[:500] if one.detail else None,
          "article_id": one.article_id, "step": "fetch" if one.revisit_at else None, "due_at": one.revisit_at,
-         "lease_owner": None, "lease_until": None, "attempts": 0, "gone_seen": 0}
+         "lease_owner": None, "lease_until": None, "attempts": 0, "gone_seen": 0, "held_page": one.held_page,
+         "soft_gone": one.soft_gone}
         for one in done
     ]  # fmt: skip
     update_many(connection, EntryRow, rows, key=["id"])
@@ -283,10 +294,10 @@ def pages(connection: Connection, ids: Collection[int]) -> dict[int, Row]:
     return {row["id"]: row | {"body": _bytes(row)} for row in rows if row["place"] or row["body"] is not None}
 
 
-def forget_bytes(connection: Connection, page_ids: Collection[int]) -> None:
-    """Drops the bytes of pages that nobody may keep; that they were fetched, and their digest, stays."""
-    if page_ids:
-        connection.execute(update(PageRow).where(PageRow.id.in_(list(page_ids))).values(body=None, place=None))
+def forget_unarchived(connection: Connection, page_ids: Collection[int]) -> None:
+    """Drops the bytes of those pages that ask not to be archived; that they were fetched, and their digest, stays."""
+    asked = PageRow.directives.contains("noarchive")
+    connection.execute(update(PageRow).where(PageRow.id.in_(list(page_ids)), asked).values(body=None))
 
 
 def _bytes(row: Row) -> bytes:
