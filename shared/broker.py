@@ -16,9 +16,12 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import psutil
 import redis
+from redis.sentinel import Sentinel
 
 from shared.errors import OperatorError
 from shared.settings import Settings
@@ -40,11 +43,38 @@ def celery_url(settings: Settings) -> str:
     return settings.broker.url or f"redis+socket://{socket_path(settings)}"
 
 
+def celery_options(settings: Settings) -> dict[str, Any]:
+    """What Celery's transport must be told besides the URL."""
+    return {"master_name": settings.broker.master} if _by_sentinel(settings) else {}
+
+
 def connect(settings: Settings, *, timeout_s: float = 5.0) -> redis.Redis:
-    """A client of the broker; connects with the first command."""
+    """A client of the broker; connects with the first command. Sentinels are asked for the master at each connection."""
+    if _by_sentinel(settings):
+        return _master(settings, timeout_s)
     if settings.broker.url:
         return redis.Redis.from_url(settings.broker.url, socket_timeout=timeout_s, socket_connect_timeout=3)
     return redis.Redis(unix_socket_path=str(socket_path(settings)), socket_timeout=timeout_s, socket_connect_timeout=3)
+
+
+def _by_sentinel(settings: Settings) -> bool:
+    return settings.broker.url.startswith("sentinel://")
+
+
+def _master(settings: Settings, timeout_s: float) -> redis.Redis:
+    """The master that the sentinels name. OperatorError: the URL names no sentinel, or no master is set."""
+    parts = [urlsplit(one) for one in settings.broker.url.split(";")]
+    hosts = [(part.hostname, part.port or 26379) for part in parts if part.hostname]
+    if not settings.broker.master or len(hosts) != len(parts):
+        step = 'Set url = "sentinel://host1:26379;sentinel://host2:26379" and master = "its name" under [broker].'
+        raise OperatorError("The broker's sentinels are not fully named.", step, code=2)
+    first = parts[0]
+    untyped: Any = Sentinel
+    found: redis.Redis = untyped(hosts, socket_timeout=timeout_s, socket_connect_timeout=3).master_for(
+        settings.broker.master, password=unquote(first.password) if first.password else None,
+        db=int(first.path.strip("/") or 0), socket_timeout=timeout_s,
+    )  # fmt: skip
+    return found
 
 
 def start(settings: Settings, *, timeout_s: float = 10.0) -> subprocess.Popen[bytes]:

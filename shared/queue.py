@@ -34,6 +34,7 @@ T = TypeVar("T")
 
 SETTINGS = settings.load()
 TRANSPORT: dict[str, Any] = {"visibility_timeout": 120, "socket_timeout": 5, "socket_connect_timeout": 3}
+TRANSPORT |= broker.celery_options(SETTINGS)
 
 app = Celery("briefwire", broker=broker.celery_url(SETTINGS))
 app.conf.update(

@@ -31,9 +31,10 @@ class StoreSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class BrokerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`url`: a Redis URL; empty means the embedded broker in the data folder."""
+    """`url`: a Redis URL; empty means the embedded broker in the data folder. `master`: what Sentinels call it, with their URL."""
 
     url: str = ""
+    master: str = ""
 
 
 class WebSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
