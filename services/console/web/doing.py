@@ -28,6 +28,7 @@ def perform(call: Call) -> Response:
             action, work, call.identity.name, target, reason=call.form.get("reason", ""), fields=guard.fields_of(call.form),
             folder=call.desk.settings.folder, randomness=call.desk.randomness(),
         )  # fmt: skip
+    call.desk.sampler.sample()  # the next page shows what was done
     if call.wants_json:
         return JSONResponse({"done": done.said} | ({"secret": done.secret} if done.secret else {}))
     return call.go(guard.local(call.form.get("back", "")), done)

@@ -22,7 +22,7 @@ from services.publish import planning, policy, routing
 from services.publish.render import html
 from shared import records
 from shared.models import Row
-from shared.store import articles, events, intake, lanes, partners
+from shared.store import articles, events, intake, lanes, partners, rulings
 from shared.store import desk as rows
 
 PAGE = 40
@@ -107,11 +107,12 @@ def article(call: Call) -> Response:
         pages = rows.pages_about(connection, [entry["id"] for entry in entries])
         reached = _reached(connection, logged, deliveries, attempts, call.desk.now())
         links, categories = articles.links_of(connection, article_id), articles.categories_of(connection, article_id)
+        parted = rows.headlines(connection, [other for _, other in rulings.dropped(connection, [article_id])])
     record, notes = found
     fetched_from = {r["page_id"] for r in revisions if r["revision"] == wanted}
     return call.page(
         "article.html", article=row, record=record, notes=notes, body=body_of(record), fields=fields_of(record), reached=reached,
-        links=links, categories=categories, revisions=list(shown(revisions)), wanted=wanted, entries=entries,
+        links=links, parted=parted, categories=categories, revisions=list(shown(revisions)), wanted=wanted, entries=entries,
         kept=any(page["kept"] for page in pages if page["id"] in fetched_from),
         spans=durations(record, entries, revisions, attempts),
         steps=timeline(entries, pages, revisions, logged, deliveries, attempts),
