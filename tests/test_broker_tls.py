@@ -38,7 +38,7 @@ class Server:
 
     def __init__(self, folder: Path) -> None:
         self.authority = folder / "ca.pem"
-        key = _certificate(self.authority, folder / "key.pem")
+        key = certificate(self.authority, folder / "key.pem")
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._context.load_cert_chain(self.authority, key)
         self._listening = socket.create_server(("127.0.0.1", 0))
@@ -77,10 +77,10 @@ class Server:
         inner = socket.socket(socket.AF_UNIX)
         inner.connect(str(self._inner))
         for one, other in ((outer, inner), (inner, outer)):
-            threading.Thread(target=_pump, args=(one, other), daemon=True).start()
+            threading.Thread(target=pump, args=(one, other), daemon=True).start()
 
 
-def _pump(one: socket.socket, other: socket.socket) -> None:
+def pump(one: socket.socket, other: socket.socket) -> None:
     with contextlib.suppress(OSError):
         while piece := one.recv(65_536):
             other.sendall(piece)
@@ -90,7 +90,7 @@ def _pump(one: socket.socket, other: socket.socket) -> None:
         end.close()
 
 
-def _certificate(authority: Path, key_file: Path) -> Path:
+def certificate(authority: Path, key_file: Path) -> Path:
     """A certificate for localhost that signs itself; the file of its key."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
