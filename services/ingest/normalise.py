@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from services.ingest import recorded
+from services.ingest import recorded, twins
 from services.ingest.drift import Shape, shape_of
 from services.ingest.extract import PageInput, draft, draft_text
 from services.ingest.profiles import Profile
@@ -58,10 +58,18 @@ def extract(body: bytes, content_type: str | None, fetched_at: dt.datetime, find
             found = msgspec.structs.replace(found, verdict=_plain_verdict(page, found.verdict))
     if found.verdict.kind != "article":
         raise Rejected("not-an-article", found.verdict.reason or "The page does not look like an article.")
-    made = article(found, finding)
+    made = article(_own_language(found, finding, body), finding)
     printed = made.published.raw if made.published else ""
     shape = shape_of(made, found.missed, finding.entry, body)
     return Extracted(made, identity_of(made.url, finding.source, made.headline, printed), found.missed, shape)
+
+
+def _own_language(page: Draft, finding: Finding, body: bytes) -> Draft:
+    """Without a canonical address that is another language's: a translation is an article of its own."""
+    url = finding.final_url or finding.requested_url
+    if not url or not page.canonical_url or not twins.translation(url, page.canonical_url, twins.languages(body, url)):
+        return page
+    return msgspec.structs.replace(page, canonical_url=url)
 
 
 def _plain_verdict(page: PageInput, known: Verdict) -> Verdict:
@@ -121,7 +129,11 @@ def address(page: Draft, finding: Finding) -> str | None:
     final = finding.final_url or finding.requested_url
     if final is None:
         return page.canonical_url or finding.entry.url
-    if page.canonical_url and _host(page.canonical_url) == _host(final) and _path(page.canonical_url) not in ("", "/"):
+    if (
+        page.canonical_url
+        and twins.same_site(_host(page.canonical_url), _host(final))
+        and _path(page.canonical_url) not in ("", "/")
+    ):
         return page.canonical_url
     return final
 
@@ -129,7 +141,7 @@ def address(page: Draft, finding: Finding) -> str | None:
 def identity_of(url: str | None, source: str, headline: str, printed_date: str) -> str:
     """The natural key of an article: its normalised URL; without one, its source, headline and printed date."""
     if url is not None:
-        return text.digest("url", _without_scheme(urls.canonical(url)))
+        return text.digest("url", _without_scheme(urls.canonical(twins.whole(url))))
     return text.digest("text", source, headline, printed_date)
 
 

@@ -14,6 +14,7 @@ import msgspec
 from services.ingest import folder, lane, manners, polling, schedule
 from services.ingest.profiles import Profile
 from shared import clock, queue, vault
+from shared.errors import Rejected
 from shared.models import Row, SourceRow
 from shared.queue import Failure, Work, attempt, holding
 from shared.records import to_json
@@ -55,8 +56,17 @@ def poll(source_id: int, profile_of: ProfileOf) -> None:
         return
     with holding(SourceRow, [ready.row]):
         time.sleep(max(0.0, (ready.at - clock.now()).total_seconds()))
-        got = attempt(polling.read, queue.door(), ready.row, profile_of(ready.row))
+        got = attempt(_read_politely, ready.row, profile_of(ready.row))
         lane.together.commit(lambda work: settle(work, ready.row, got))
+
+
+def _read_politely(row: Row, profile: Profile | None) -> polling.Read:
+    """The source, where robots.txt does not forbid it: a section page is a page; feeds and sitemaps are there to be read."""
+    if row["kind"] == "listing" and queue.SETTINGS.fetch.robots:
+        decision = manners.ask(row["url"])
+        if not decision.allowed:
+            raise Rejected("robots-disallowed", decision.why)
+    return polling.read(queue.door(), row, profile, obey=queue.SETTINGS.fetch.obey)
 
 
 def _claim(work: Work, source_id: int) -> Ready | None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
-from services.ingest import fetch, listings, schedule, sitemaps, websub
+from services.ingest import directives, fetch, listings, schedule, sitemaps, websub
 from services.ingest.profiles import Profile
 from shared import records, urls
 from shared.errors import Rejected
@@ -30,8 +31,8 @@ class Read(msgspec.Struct, frozen=True):
     hub: tuple[str, str] | None = None
 
 
-def read(door: Door, source: Row, profile: Profile | None) -> Read:
-    """Fetches and parses a source.
+def read(door: Door, source: Row, profile: Profile | None, *, obey: Sequence[str] = ()) -> Read:
+    """Fetches and parses a source. `obey` names what a section page may ask of robots: with nofollow its links are not followed.
 
     Raises:
         Retryable, Rejected: it could not be fetched, or is not what it was added as.
@@ -41,7 +42,7 @@ def read(door: Door, source: Row, profile: Profile | None) -> Read:
         case fetch.NotModified():
             return Read(
                 None,
-                schedule.Outcome(kind="unchanged", max_age_s=got.max_age_s),
+                schedule.Outcome(kind="unchanged", max_age_s=got.max_age_s, moved_to=_moved(source, got)),
                 source["etag"],
                 source["last_modified"],
             )
@@ -50,13 +51,22 @@ def read(door: Door, source: Row, profile: Profile | None) -> Read:
         case fetch.Gone(status=status):
             raise Rejected("not-found", f"{source['url']} answered {status}; check the address.")
         case fetch.Page():
+            asked = directives.read(got.headers, got.body, got.fetched_at) if source["kind"] == "listing" else ()
+            if "nofollow" in asked and "nofollow" in obey:
+                raise Rejected("nofollow", f"{source['url']} asks robots to follow none of its links (nofollow).")
             feed = parse(source["kind"], got.body, got.final_url, got.content_type, profile)
             if feed.kind == "sitemap-index":
                 feed = _through_index(door, feed)
-            moved = got.final_url if got.permanent and got.final_url != source["url"] else None
-            outcome = schedule.Outcome(kind="read", ttl_s=feed.ttl_s, max_age_s=got.max_age_s, moved_to=moved)
+            outcome = schedule.Outcome(
+                kind="read", ttl_s=feed.ttl_s, max_age_s=got.max_age_s, moved_to=_moved(source, got)
+            )
             hub = websub.offered(feed, got.body, got.final_url, got.headers)
             return Read(feed, outcome, got.etag, got.last_modified, hub)
+
+
+def _moved(source: Row, got: fetch.Page | fetch.NotModified) -> str | None:
+    """Where a permanent redirect led, whether or not anything changed there."""
+    return got.final_url if got.permanent and got.final_url != source["url"] else None
 
 
 def _through_index(door: Door, index: records.Feed) -> records.Feed:

@@ -61,14 +61,15 @@ class Rhythm(msgspec.Struct, frozen=True):
 class PollState(msgspec.Struct, frozen=True):
     """What a source's row remembers between polls.
 
-    `failures` counts failures in a row; `moved_to` is a permanent redirect seen `moved_seen` times in a row; `stopped`
-    holds the reason why the source is not polled any more.
+    `failures` counts failures in a row; `moved_to` is a permanent redirect seen `moved_seen` times in a row; `ttl_s` is the
+    feed's wish, which a 304 does not repeat; `stopped` holds the reason why the source is not polled any more.
     """
 
     rhythm: Rhythm = Rhythm()
     failures: int = 0
     moved_to: str | None = None
     moved_seen: int = 0
+    ttl_s: float | None = None
     stopped: str | None = None
 
 
@@ -169,7 +170,9 @@ def _after_success(state: PollState, outcome: Outcome, now: dt.datetime, jitter:
         rhythm=state.rhythm,
         moved_to=None if believed else outcome.moved_to,
         moved_seen=0 if believed else seen,
+        ttl_s=state.ttl_s if outcome.kind == "unchanged" and outcome.ttl_s is None else outcome.ttl_s,
     )
+    outcome = msgspec.structs.replace(outcome, ttl_s=settled.ttl_s)
     wait_s, reason = _longest(interval_s(state.rhythm, limits), outcome, limits)
     tell: list[Event] = []
     if state.failures >= FAILING or state.stopped:

@@ -148,8 +148,10 @@ def store(work: Work, found: Sequence[tuple[Row, Extracted, Compared | None]]) -
     """Stores articles. The second time, or by another entry, it is a quiet no-op. Returns entry id -> what became of it."""
     known = articles.known_identities(work.connection, [extracted.identity for _, extracted, _ in found])
     fresh: dict[str, articles.New] = {}
-    for row, extracted, _ in found:
-        if extracted.identity not in known and row["article_id"] is None:
+    unknown = [(row, one) for row, one, _ in found if one.identity not in known and row["article_id"] is None]
+    again = _printed_twice(work, unknown)
+    for row, extracted in unknown:
+        if row["id"] not in again:
             fresh.setdefault(extracted.identity, articles.New(
                 extracted.article, extracted.identity, row["source_id"], row["id"], row["page_id"]))  # fmt: skip
     created = articles.create_many(work.connection, list(fresh.values()), work.now) if fresh else set()
@@ -158,10 +160,25 @@ def store(work: Work, found: Sequence[tuple[Row, Extracted, Compared | None]]) -
         for one in fresh.values()
         if one.article.id in created
     }
+    done |= {entry_id: Stored(article_id, "duplicate", changed=False) for entry_id, article_id in again.items()}
     for row, extracted, compared in found:
         if row["id"] not in done:
             done[row["id"]] = _store_known(work, row, extracted, compared)
     return done
+
+
+def _printed_twice(work: Work, found: Sequence[tuple[Row, Extracted]]) -> dict[int, str]:
+    """Entry id -> the article that its source printed under another address: the same words, and the same printed instant.
+
+    Without a date two texts may be the same and mean two days, as a report that says "no change" does.
+    """
+    dated = {
+        row["id"]: (row["source_id"], one.article.content_hash, one.article.published.at)
+        for row, one in found
+        if one.article.published is not None and one.article.published.precision in ("second", "minute")
+    }
+    known = intake.printed(work.connection, {key[1] for key in dated.values()})
+    return {entry_id: known[key] for entry_id, key in dated.items() if key in known}
 
 
 def _store_known(work: Work, row: Row, found: Extracted, compared: Compared | None) -> Stored:
@@ -181,6 +198,7 @@ def revisit_at(article_at: dt.datetime, now: dt.datetime, pace: float) -> dt.dat
 
 
 def _known(connection: Connection, entry: Row, found: Extracted, *, lock: bool) -> Row | None:
+    """The article by its address, else by the entry that it came by."""
     known = articles.find(connection, found.identity, lock=lock)
     if known is None and entry["article_id"]:  # the page moved: the entry still means the same article
         return (

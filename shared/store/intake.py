@@ -13,7 +13,7 @@ from sqlalchemy import Connection, case, func, insert, select, update
 from shared import pages as shelf
 from shared import records
 from shared.errors import OperatorError
-from shared.models import EntryRow, PageRow, RobotsRow, Row, SourceRow
+from shared.models import ArticleRow, EntryRow, PageRow, RobotsRow, Row, SourceRow
 from shared.store import claims, lanes
 from shared.store.rows import insert_ignore, update_many, upsert
 
@@ -274,6 +274,14 @@ def finish_entries(connection: Connection, done: Sequence[Finished]) -> None:
             again[one.host] = min(one.revisit_at, again.get(one.host, one.revisit_at))
     for host in sorted(again):
         lanes.wake(connection, "host", [lanes.host_lane(host)], again[host])
+
+
+def printed(connection: Connection, hashes: Collection[str]) -> dict[tuple[int, str, dt.datetime], str]:
+    """(source, hash of its words, published) -> article id, of those that have one of the hashes and are not withdrawn."""
+    found = select(ArticleRow.source_id, ArticleRow.content_hash, ArticleRow.published_at, ArticleRow.id).where(
+        ArticleRow.content_hash.in_(list(hashes)), ArticleRow.published_at.is_not(None), ArticleRow.state == "usable"
+    )
+    return {(source, digest, at): key for source, digest, at, key in connection.execute(found)} if hashes else {}
 
 
 def due_pages(connection: Connection, now: dt.datetime, limit: int) -> list[Row]:

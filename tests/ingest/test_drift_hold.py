@@ -217,6 +217,30 @@ def test_the_memory_is_read_by_the_code_that_wrote_it(wire: Wire) -> None:
     assert len(drift.read(state).shapes) == 24
 
 
+def test_the_same_article_under_another_address_is_a_duplicate(wire: Wire) -> None:
+    good = bench.page(33)
+    moved = good.body.replace(b"kelmora-monitor.example/", b"kelmora-monitor.example/archive/")
+    elsewhere = bench.Page(msgspec.structs.replace(good.entry, key="k2", url=f"{good.entry.url}?from=archive-7"), moved)
+    (first,) = wire.take(good)
+    (again,) = wire.take(elsewhere)
+    assert wire.state(first) == ("stored", None)
+    assert wire.state(again) == ("duplicate", None)
+    with wire.store.read() as c:
+        assert ledger.books(c).intake[0].balanced
+        ids = c.execute(select(EntryRow.article_id).where(EntryRow.id.in_([first, again]))).scalars()
+        assert len(set(ids)) == 1
+
+
+def test_a_page_that_turns_into_something_else_is_no_revision(wire: Wire) -> None:
+    (entry,) = wire.take(bench.page(33))
+    wire.take(bench.Page(bench.page(33).entry, bench.page(34).body.replace(
+        str(bench.page(34).entry.url).encode(), str(bench.page(33).entry.url).encode())))  # fmt: skip
+    assert wire.state(entry) == ("stored", "another-article")
+    with wire.store.read() as c:
+        found = c.execute(select(ArticleRow.revision).where(ArticleRow.url == bench.page(33).entry.url)).scalar_one()
+    assert found == 1
+
+
 def not_there(i: int) -> bench.Page:
     page = b"<html><head><title>Page not found</title></head><body><h1>Page not found</h1><p>Sorry, nothing here.</p></body></html>"
     return bench.Page(bench.page(i).entry, page)

@@ -16,7 +16,7 @@ from services.ingest import lane, manners, polled, schedule
 from shared import clock, http, queue, records, settings
 from shared.models import EntryRow, LaneRow, PageRow, Row, SourceRow
 from shared.queue import Failure, Work
-from shared.store import engine, intake, lanes, switches
+from shared.store import desk, engine, intake, lanes, switches
 from shared.store.engine import Store
 
 NOW = dt.datetime(2026, 5, 4, 12, 0, tzinfo=dt.UTC)
@@ -207,6 +207,81 @@ def test_a_learned_gap_grows_fast_and_shrinks_slowly() -> None:
         gaps.append(schedule.quicker(gaps[-1], 1.0))
     assert 30 < len(gaps) < 60
     assert gaps == sorted(gaps, reverse=True)
+
+
+FEED = b"""<rss version="2.0"><channel><title>t</title><item><title>One</title><guid>1</guid><link>http://%s/a</link></item></channel>
+</rss>"""
+
+
+def poll_again(store: Store, source: int) -> Row:
+    """One more poll of a source, whenever it is due; its row afterwards."""
+    with store.write() as c:
+        intake.set_source(c, source, due_at=clock.now())
+    polled.poll(source, lambda _: None)
+    with store.read() as c:
+        return dict(c.execute(select(*SourceRow.__table__.columns).where(SourceRow.id == source)).mappings().one())
+
+
+def test_a_permanent_move_is_believed_after_three_sightings_changed_or_not(store: Store, site: Site, wire: Any) -> None:
+    source = add(store, site.host)
+    answers = {"/feed": (301, {"Location": "/new"}, b""), "/new": (200, {"ETag": '"1"'}, FEED % site.host.encode())}
+    site.answer = answers.__getitem__
+    assert poll_again(store, source)["url"].endswith("/feed")
+    answers["/new"] = (304, {}, b"")
+    assert poll_again(store, source)["url"].endswith("/feed")
+    moved = poll_again(store, source)
+    assert moved["url"] == f"http://{site.host}/new"
+    with store.read() as c:
+        assert [line["target"] for line in desk.audits(c, action="source.moved")] == ["s"]
+
+
+def test_a_move_that_is_taken_back_is_not_believed(store: Store, site: Site, wire: Any) -> None:
+    source = add(store, site.host)
+    answers = {"/feed": (301, {"Location": "/new"}, b""), "/new": (200, {}, FEED % site.host.encode())}
+    site.answer = answers.__getitem__
+    for _ in range(2):
+        poll_again(store, source)
+    answers["/feed"] = answers["/new"]
+    poll_again(store, source)
+    answers["/feed"] = (301, {"Location": "/new"}, b"")
+    for _ in range(2):
+        assert poll_again(store, source)["url"].endswith("/feed")
+
+
+def test_a_feed_that_is_gone_stops_and_says_so(store: Store, site: Site, wire: Any) -> None:
+    source = add(store, site.host)
+    site.answer = lambda path: (410, {}, b"")
+    gone = poll_again(store, source)
+    assert (gone["state"], gone["due_at"]) == ("stopped", None)
+    assert "410" in gone["last_error"]
+    with store.read() as c:
+        assert desk.audits(c, action="source.gone")
+
+
+def test_errors_back_off_and_never_stop_a_source(store: Store, site: Site, wire: Any) -> None:
+    source = add(store, site.host)
+    site.answer = lambda path: (500, {}, b"")
+    for failures in range(1, 12):
+        found = poll_again(store, source)
+        assert (found["state"], found["failures"]) == ("active", failures)
+        assert found["due_at"] is not None
+
+
+def test_a_section_page_that_forbids_it_is_not_followed(store: Store, site: Site, wire: Any) -> None:
+    source = add(store, site.host)
+    with store.write() as c:
+        intake.set_source(c, source, kind="listing")
+    links = b"".join(
+        b"<li><a href='/2026/a-long-headline-of-a-story-%d'>A long headline of story number %d</a>" % (n, n)
+        for n in range(9)
+    )
+    site.answer = lambda path: (
+        200,
+        {"Content-Type": "text/html"},
+        b"<html><head><meta name=robots content=nofollow></head><ul>" + links,
+    )
+    assert poll_again(store, source)["last_error"].startswith("nofollow")
+    assert entries(store) == []
 
 
 def test_a_stage_that_people_stopped_asks_nobody(store: Store, site: Site, wire: Any) -> None:

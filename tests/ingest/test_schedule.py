@@ -320,3 +320,23 @@ def test_a_page_is_looked_at_a_bounded_number_of_times() -> None:
         age_s += wait_s
         looks += 1
     assert 20 < looks < 60
+
+
+def test_a_feed_s_wish_outlives_an_unchanged_answer() -> None:
+    read = decide(PollState(), Outcome(kind="read", ttl_s=7200.0), NOW, 0.0)
+    assert read.wait_s == 7200.0
+    again = decide(read.state, Outcome(kind="unchanged"), NOW, 0.0)
+    assert again.wait_s == 7200.0
+    assert decide(again.state, Outcome(kind="read"), NOW, 0.0).wait_s == 3600.0
+
+
+def test_silence_is_measured_against_a_source_s_own_pauses() -> None:
+    hour = dt.timedelta(hours=1)
+    daily = schedule.learn([NOW - 24 * n * hour for n in range(1, 12)], NOW)
+    late = schedule.freshness(daily, NOW - 60 * hour, NOW)
+    assert (late.overdue, late.known) == (True, True)
+    assert late.silent_s == 60 * 3600.0
+    assert not schedule.freshness(daily, NOW - 30 * hour, NOW).overdue
+    unknown = schedule.freshness(schedule.learn([NOW - hour], NOW), NOW - 1000 * hour, NOW)
+    assert (unknown.overdue, unknown.known) == (False, False)
+    assert schedule.freshness(daily, None, NOW).silent_s is None
