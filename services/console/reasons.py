@@ -76,6 +76,7 @@ def _why(connection: Connection, row: Row, subject: planning.Subject, owed: Sequ
     had = any(
         one["event_number"] < event.number and (one["begun"] or one["state"] in ("due", "held", "delivered"))
         for one in mine
+        if one["kind"] != events.SECTION
     )
     asked = routing.explain(subject.facts, planning.endpoint_facts(row, already_sent=had))
     delivery = next((one for one in mine if one["event_number"] == event.number), None)

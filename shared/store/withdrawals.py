@@ -10,6 +10,7 @@ import msgspec
 from sqlalchemy import Connection, and_, func, or_, select
 
 from shared.models import ArticleRow, AttemptRow, AuditRow, DeliveryRow, EndpointRow, EventRow, PartnerRow, Row
+from shared.store import events
 
 WITHDRAWN = "article.withdrawn"
 
@@ -102,7 +103,8 @@ def _withdrawal(row: Row, owed: list[Row], said: list[Row]) -> Withdrawal:
 
 def _holder(number: int, owed: list[Row]) -> Holder | None:
     """What one endpoint has of the article and knows of this withdrawal; None where it never got it."""
-    before = [one for one in owed if one["event_number"] < number and one["kind"] != WITHDRAWN and one["begun"]]
+    others = (WITHDRAWN, events.SECTION)  # these carry no text of the article
+    before = [one for one in owed if one["event_number"] < number and one["kind"] not in others and one["begun"]]
     told = next((one for one in owed if one["event_number"] == number), None)
     if not before and told is None:
         return None

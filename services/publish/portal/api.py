@@ -50,7 +50,14 @@ def _list(of: dict[str, Any]) -> dict[str, Any]:
 
 
 _SUBSCRIPTION = _object(
-    id=_NUMBER, filter=_TEXT, own=_TEXT, backfill=_FLAG, coalesce=_FLAG, relinked=_FLAG, follow=_FLAG
+    id=_NUMBER,
+    filter=_TEXT,
+    own=_TEXT,
+    backfill=_FLAG,
+    coalesce=_FLAG,
+    relinked=_FLAG,
+    status_changes=_FLAG,
+    follow=_FLAG,
 )
 _STANDING = _object(
     partner=_TEXT, endpoint=_NUMBER, kind=_TEXT, url=_TEXT, format=_TEXT, state={"enum": ["active", "paused", "disabled"]},

@@ -43,6 +43,7 @@ class Subscription(msgspec.Struct, frozen=True):
     backfill: bool
     coalesce: bool
     relinked: bool
+    status_changes: bool
     follow: bool
 
 
@@ -98,7 +99,14 @@ def standing(connection: Connection, row: Row, folder: Path, now: dt.datetime) -
 
 def _subscription(wish: Row) -> Subscription:
     return Subscription(
-        wish["id"], wish["filter"], wish["narrow"], wish["backfill"], wish["coalesce"], wish["relinked"], wish["follow"]
+        wish["id"],
+        wish["filter"],
+        wish["narrow"],
+        wish["backfill"],
+        wish["coalesce"],
+        wish["relinked"],
+        wish["status_changes"],
+        wish["follow"],
     )
 
 
