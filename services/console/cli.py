@@ -31,6 +31,7 @@ from services.console.commands import (
     state,
     steering,
     taxonomy,
+    top,
 )
 from services.console.opening import Opening
 from shared.errors import OperatorError
@@ -45,6 +46,7 @@ for group in (source, partner, key, article, quarantine, log, db, taxonomy, sect
 running.register(app)
 run.register(app)
 state.register(app)
+top.register(app)
 steering.register(app)
 
 
