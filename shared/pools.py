@@ -17,7 +17,7 @@ from celery import signals
 from celery.worker.control import control_command
 
 from shared import clock, queue
-from shared.store import workers
+from shared.store import claims, workers
 
 log = logging.getLogger("briefwire.pools")
 
@@ -29,7 +29,7 @@ _main: dict[str, Any] = {}
 def ping(name: str) -> None:
     """Says that somebody consumes this queue, and with how many threads or processes."""
     with queue.store().write() as connection:
-        workers.beat(connection, name, clock.now(), size())
+        workers.beat(connection, name, clock.now(), size(), _main.get("owner"))
 
 
 def size() -> int | None:
@@ -82,7 +82,7 @@ def _shrink(pool: Any, by: int) -> None:
 
 
 def _begin(sender: Any, **_: Any) -> None:
-    _main.update(worker=sender, pid=os.getpid())
+    _main.update(worker=sender, pid=os.getpid(), owner=claims.owner())
 
 
 signals.worker_init.connect(_begin)

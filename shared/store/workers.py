@@ -11,9 +11,11 @@ from shared.store import claims
 from shared.store.rows import upsert
 
 
-def beat(connection: Connection, queue: str, now: dt.datetime, size: int | None = None) -> None:
-    """This process consumes that queue, now; its pool has so many threads or processes."""
-    row = {"worker": f"{queue}@{claims.owner()}"[:120], "kind": queue, "at": now, "size": size}
+def beat(
+    connection: Connection, queue: str, now: dt.datetime, size: int | None = None, owner: str | None = None
+) -> None:
+    """This process, or the `owner` whose pool it belongs to, consumes that queue, now, with so many threads or processes."""
+    row = {"worker": f"{queue}@{owner or claims.owner()}"[:120], "kind": queue, "at": now, "size": size}
     upsert(connection, HeartbeatRow, [row], conflict=["worker"])
 
 
