@@ -22,7 +22,7 @@ from services.console.web.desk import Desk
 from services.console.web.live import Ticker
 from services.ingest import web as ingest
 from services.publish import web as publish
-from shared import api, clock, lifeline, queue
+from shared import api, clock, lifeline, logs, queue
 
 log = logging.getLogger("briefwire.web")
 WATCH_S = 5.0
@@ -70,9 +70,9 @@ def listen(host: str, port: int) -> socket.socket:
 
 def main() -> None:
     """Serves until SIGTERM."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s web %(levelname)s %(message)s")
-    lifeline.watch()
     settings = queue.SETTINGS
+    logs.begin("web", settings.logs)
+    lifeline.watch()
     desk = Desk(settings, queue.store())
     config = uvicorn.Config(
         application(desk),

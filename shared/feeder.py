@@ -18,7 +18,7 @@ import redis
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
-from shared import clock, housekeeping, lifeline, pipeline, queue
+from shared import clock, housekeeping, lifeline, logs, pipeline, queue
 from shared.models import Row
 from shared.store import articles, claims, desk, intake, lanes, rulings, switches, websub, workers
 
@@ -179,7 +179,7 @@ _FINDERS: dict[str, Callable[[Connection, dt.datetime, pipeline.Stage], Batches]
 
 def main() -> None:
     """The feeder as a process of its own."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s feeder %(levelname)s %(message)s")
+    logs.begin("feeder", queue.SETTINGS.logs)
     lifeline.watch()
     feeder = Feeder()
     housekeeping.start(queue.SETTINGS)

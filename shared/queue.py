@@ -10,8 +10,10 @@ import contextlib
 import contextvars
 import datetime as dt
 import functools
+import itertools
 import logging
 import os
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
@@ -24,7 +26,7 @@ from kombu.entity import Exchange, Queue
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
-from shared import broker, clock, http, lifeline, pipeline, settings
+from shared import broker, clock, http, lifeline, logs, pipeline, settings
 from shared.errors import Rejected, Retryable
 from shared.models import Row
 from shared.store import claims, engine, events, lanes, switches
@@ -61,6 +63,7 @@ class Work:
     def __init__(self, connection: Connection, now: dt.datetime) -> None:
         self.connection, self.now = connection, now
         self._events: list[events.NewEvent] = []
+        self.numbers: list[int] = []
         self._bells: dict[str, list[Any]] = {}
 
     def log(self, *new: events.NewEvent) -> None:
@@ -75,7 +78,8 @@ class Work:
         """Numbers the events, and forgets the bells of stages that people have stopped."""
         if self._events:
             lanes.wake(self.connection, "plan", [lanes.PLAN], self.now)
-            if events.append(self.connection, self._events, self.now):
+            self.numbers = events.append(self.connection, self._events, self.now)
+            if self.numbers:
                 self.ring("event.logged", [lanes.PLAN])
         if self._bells:
             stopped = switches.stopped(self.connection)
@@ -83,6 +87,13 @@ class Work:
 
     def rings(self) -> dict[str, list[Any]]:
         return self._bells
+
+    def say(self) -> None:
+        """A line for each event that the transaction logged, where the settings ask for lines for pieces."""
+        fresh = list(dict.fromkeys(self._events)) if logs.pieces() else []
+        numbers = self.numbers if len(self.numbers) == len(fresh) else [None] * len(fresh)  # some were there before
+        for number, event in zip(numbers, fresh, strict=True):
+            logs.piece(event.kind, event=number, article_id=event.article_id, revision=event.revision)
 
 
 def store() -> engine.Store:
@@ -127,6 +138,7 @@ def begin() -> Iterator[Work]:
         work = Work(connection, clock.now())
         yield work
         work.finish()
+    work.say()
     for wake, keys in work.rings().items():
         bell.ring(wake, list(dict.fromkeys(keys)))
 
@@ -216,6 +228,13 @@ def task(name: str) -> Callable[[Callable[[list[Any]], None]], Any]:
     return declare
 
 
+_KEYS = {
+    "poll_source": "source_ids", "fetch_host": "lanes", "extract_pages": "entry_ids", "enrich_articles": "article_ids",
+    "plan_events": "lanes", "deliver_lane": "lanes", "train_model": "lanes", "settle_hub": "hub_ids", "ask_hubs": "websub_ids",
+}  # fmt: skip
+"""What the keys of each task are called in the log."""
+
+
 def unless_stopped(stage: str, function: Callable[[list[Any]], None]) -> Callable[[list[Any]], None]:
     """The function of a task; called while people have stopped its stage, it claims nothing and ends."""
 
@@ -223,7 +242,8 @@ def unless_stopped(stage: str, function: Callable[[list[Any]], None]) -> Callabl
     def claiming(keys: list[Any]) -> None:
         token = _unclaimed.set(stage)
         try:
-            function(keys)
+            with logs.about(task=function.__name__, **{_KEYS.get(function.__name__, "keys"): keys}):
+                function(keys)
         except Stopped:
             log.debug("%s is stopped; nothing is claimed", stage)
         finally:
@@ -264,5 +284,12 @@ def _watch(**_: Any) -> None:
     lifeline.watch()
 
 
+def _log(**_: Any) -> None:
+    """In the place of Celery's own set-up: whoever connects to this signal does it all."""
+    name = next((value for word, value in itertools.pairwise(sys.argv) if word == "-n"), "worker")
+    logs.begin(name.partition("@")[0], SETTINGS.logs)
+
+
+signals.setup_logging.connect(_log)
 signals.worker_init.connect(_watch)
 signals.worker_process_init.connect(_watch)

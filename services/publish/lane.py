@@ -19,7 +19,7 @@ from sqlalchemy import Connection
 
 from services.publish import deliver, feeds_out, hub, policy, storage
 from services.publish.render import RenderInput, render
-from shared import clock, queue, records, vault
+from shared import clock, logs, queue, records, vault
 from shared.errors import Retryable
 from shared.models import LaneRow, Row
 from shared.queue import Failure, Work, attempt, begin, holding
@@ -183,6 +183,7 @@ class Drain:
             self.open = claims.renew(work.connection, LaneRow, self.lane, work.now, LEASE_S) and self.open
             if not self.open:
                 stop_if_disabled(work, self.endpoint, tried)
+        say(tried)
 
     def judged(self, sent: Sent) -> partners.Tried:
         """What follows from one answer, for the delivery and for the lane."""
@@ -232,6 +233,17 @@ def pause_s(waiting: list[Row]) -> float:
     """How long until the first of these may go by the endpoint's rate; 0 where none waits for that."""
     start_at = waiting[0].get("start_at") if waiting else None
     return max((start_at - clock.now()).total_seconds(), 0.0) if start_at else 0.0
+
+
+def say(tries: list[partners.Tried]) -> None:
+    """A line for each attempt, where the settings ask for lines for pieces."""
+    for one in tries if logs.pieces() else []:
+        row = one.delivery
+        logs.piece(
+            "attempt", event=row["event_number"], article_id=row["article_id"], revision=row["revision"],
+            endpoint_id=row["endpoint_id"], webhook_id=row["webhook_id"], outcome=one.outcome, status=one.status, reason=one.reason,
+            duration_ms=one.duration_ms,
+        )  # fmt: skip
 
 
 def stop_if_disabled(work: Work, endpoint: Row, tries: list[partners.Tried]) -> None:

@@ -99,6 +99,19 @@ def test_a_paused_stage_holds_its_work_through_a_restart_and_lets_it_go(
     assert receiver.state()["repeated"] == 0
     actions = [line["action"] for line in briefwire(wire, "audit", "--json").json]
     assert actions == ["resume-stage", "resume-stage", "pause-stage", "pause-stage"]
+    wire.stop()
+    lines = [
+        json.loads(line)
+        for file in (wire.folder / "logs").glob("*.log")
+        for line in file.read_text().splitlines()
+        if line
+    ]
+    attempts = [line for line in lines if line["message"] == "attempt"]
+    published = [line for line in lines if line["message"] == "article.published"]
+    assert {line["part"] for line in attempts} == {"deliver"}
+    assert {line["article_id"] for line in attempts} == {line["article_id"] for line in published}
+    assert {line["event"] for line in attempts} == {line["event"] for line in published} == set(range(1, 8))
+    assert SECRET not in json.dumps(lines)
 
 
 def test_a_drain_waits_for_what_is_in_hand_and_up_goes_on(wire: Wire, site: BulkSite, receiver: Receiver) -> None:

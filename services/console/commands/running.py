@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import shutil
 import signal
 from pathlib import Path
@@ -14,7 +13,7 @@ from services import supervisor
 from services.console import accounts, show
 from services.console.demo import run as demo_run
 from services.console.opening import Opening
-from shared import broker
+from shared import broker, logs
 from shared.errors import OperatorError
 from shared.settings import Settings
 from shared.store import desk, intake, partners
@@ -40,8 +39,7 @@ def up(context: typer.Context) -> None:
     """
     opening: Opening = context.obj
     settings = opening.settings
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    logging.getLogger("alembic").setLevel(logging.WARNING)
+    logs.begin("up", settings.logs)
     with supervisor.locked(settings):
         _room(settings)
         running = supervisor.Supervisor(settings, config=_absolute(opening.settings_file()))
