@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator
 import uvicorn
 from starlette.applications import Starlette
 
-from services.console import accounts, alerts
+from services.console import accounts, alerts, traces
 from services.console import web as console
 from services.console.web import guard
 from services.console.web.desk import Desk
@@ -37,7 +37,10 @@ def application(desk: Desk) -> Starlette:
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         app.state.ticker = Ticker(desk)
-        tasks = [asyncio.create_task(one) for one in (app.state.ticker.run(), app.state.ticker.run_slow(), tell(desk))]
+        tasks = [
+            asyncio.create_task(one)
+            for one in (app.state.ticker.run(), app.state.ticker.run_slow(), tell(desk), trace(desk))
+        ]
         yield
         for task in tasks:
             task.cancel()
@@ -55,6 +58,21 @@ async def tell(desk: Desk) -> None:
             await asyncio.to_thread(watch.step, desk.sampler.latest)
         except Exception as error:  # the store may be away for a while; the next round looks again
             log.warning("troubles were not looked for: %s", error)
+
+
+async def trace(desk: Desk) -> None:
+    """Sends traces, where the settings name somebody who takes them, until cancelled."""
+    if (missing := traces.why_not(desk.settings.traces)) is not None:
+        log.error("no traces: %s %s", missing.what, missing.next_step)
+    if missing is not None or not desk.settings.traces.endpoint:
+        return
+    tracer = traces.Tracer(desk.store, desk.settings.traces)
+    while True:
+        try:
+            await asyncio.to_thread(tracer.step)
+        except Exception as error:  # whoever takes them is away, or the store is; nothing is lost
+            log.warning("traces were not sent: %s", error)
+        await asyncio.sleep(WATCH_S)
 
 
 def listen(host: str, port: int) -> socket.socket:

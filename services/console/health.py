@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import msgspec
 from sqlalchemy.engine import make_url
 
-from services.console import show, trouble
+from services.console import show, traces, trouble
 from services.console.alerts import channels
 from services.console.opening import Opening
 from services.ingest import profiles, schedule
@@ -43,6 +43,7 @@ def examine(opening: Opening) -> list[Check]:
     checks: list[Callable[[], Iterator[Check]]] = [
         lambda: _settings(opening), lambda: _folder(opening), lambda: _running(opening), lambda: _broker(opening),
         lambda: _store(opening), lambda: _web(opening), lambda: _profiles(opening), lambda: _alerts(opening),
+        lambda: _traces(opening),
     ]  # fmt: skip
     return [one for check in checks for one in _told(check)]
 
@@ -287,6 +288,14 @@ def _alerts(opening: Opening) -> Iterator[Check]:
         yield Check(
             "alerts", "hint", "nobody is told of troubles", "Set email_to and smtp_host, or webhook, under [alerts]."
         )
+
+
+def _traces(opening: Opening) -> Iterator[Check]:
+    wanted = opening.settings.traces
+    if (missing := traces.why_not(wanted)) is not None:
+        yield Check("traces", "fault", missing.what, missing.next_step)
+    elif wanted.endpoint:
+        yield Check("traces", "ok", f"go to {urls.host_key(wanted.endpoint)}")
 
 
 def _profiles(opening: Opening) -> Iterator[Check]:

@@ -18,6 +18,7 @@ from services.console.demo.receiver import Receiver
 from services.publish import sign
 from shared import clock, pipeline
 from shared.store import console, switches, workers
+from tests.console.collector import Collector, attributes
 from tests.console.command import Said, process
 from tests.wire.harness import Wire, host_of
 
@@ -42,7 +43,14 @@ def receiver() -> Iterator[Receiver]:
 
 
 @pytest.fixture
-def wire(tmp_path: Path, site: BulkSite, receiver: Receiver) -> Iterator[Wire]:
+def collector() -> Iterator[Collector]:
+    made = Collector()
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def wire(tmp_path: Path, site: BulkSite, receiver: Receiver, collector: Collector) -> Iterator[Wire]:
     made = Wire(
         tmp_path / "data", [host_of(site.url), host_of(receiver.url)], workers={"enrich": 1, "extract": 1, "fetch": 4}
     )
@@ -73,8 +81,18 @@ def waiting(wire: Wire, queue: str) -> int:
         return console.waiting(connection)[queue]
 
 
+def whole_traces(collector: Collector) -> set[str]:
+    """Articles of which there is one trace, from the page to the partner's answer."""
+    spans: dict[str, set[tuple[bytes, str]]] = {}
+    for service, span in collector.spans:
+        spans.setdefault(attributes(span)["briefwire.article_id"], set()).add((span.trace_id, service))
+    services = {"briefwire-ingest", "briefwire-enrich", "briefwire-publish"}
+    return {article for article, found in spans.items()
+            if {service for _, service in found} == services and len({trace for trace, _ in found}) == 1}  # fmt: skip
+
+
 def test_a_paused_stage_holds_its_work_through_a_restart_and_lets_it_go(
-    wire: Wire, site: BulkSite, receiver: Receiver
+    wire: Wire, site: BulkSite, receiver: Receiver, collector: Collector
 ) -> None:
     wire.wait(lambda: wire.idle() and got(receiver) == 4, 90, "the first briefs")
     said = briefwire(wire, "stage", "pause", "deliver", "--reason", "their network is down")
@@ -99,6 +117,7 @@ def test_a_paused_stage_holds_its_work_through_a_restart_and_lets_it_go(
     assert receiver.state()["repeated"] == 0
     actions = [line["action"] for line in briefwire(wire, "audit", "--json").json]
     assert actions == ["resume-stage", "resume-stage", "pause-stage", "pause-stage"]
+    wire.wait(lambda: len(whole_traces(collector)) == 7, 60, "a whole trace of each article")
     wire.stop()
     lines = [
         json.loads(line)
