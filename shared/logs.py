@@ -28,10 +28,12 @@ _SECRETS = re.compile(
     r"|\b(?:authorization|x-hub-signature|webhook-signature|cookie|set-cookie)['\"]?\s*[:=]\s*['\"]?(?:bearer\s+|basic\s+)?"
     r"|\b(?:password|passwd|secret|token|api_?key|access_?key|smtp_password|webhook_secret)['\"]?\s*[:=]\s*['\"]?"
     r"|\bbearer\s+"
-    r"|://[^/\s:@'\"]*:"  # of an address with a name and a password in it
     r")(?P<secret>(?:v1a?,)?[^\s'\"&,;@)}\]]+)",
     re.IGNORECASE,
 )
+_PASSWORDS = re.compile(
+    r"(?P<kept>://[^/\s:@'\"]*:)(?P<secret>[^/\s@]+)(?=@)"
+)  # of an address with a name and a password in it
 _NAMES = re.compile(r"(?i).*(?:password|passwd|secrets?|token|api_?key|authorization|cookie)")
 _USUAL = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
@@ -77,7 +79,7 @@ def piece(what: str, **ids: Any) -> None:
 
 def without_secrets(text: str) -> str:
     """The text with keys, tokens and passwords blotted out."""
-    return _SECRETS.sub(lambda found: found["kept"] + "***", text)
+    return _SECRETS.sub(r"\g<kept>***", _PASSWORDS.sub(r"\g<kept>***", text))
 
 
 def _ids(record: logging.LogRecord) -> dict[str, Any]:

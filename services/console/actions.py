@@ -457,6 +457,21 @@ def retry_entry(order: Order) -> Done:
     return Done("The entry is tried again now.")
 
 
+def requeue_entry(order: Order) -> Done:
+    row, work = order.subject.row, order.work
+    if row["state"] == "quarantined":
+        return retry_entry(order)
+    if not switches.requeue_entry(work.connection, row, work.now):
+        raise OperatorError(
+            f"{order.subject.name} is {row['state']} and cannot be taken up so.", "Retry it, if it is in quarantine."
+        )
+    if row["step"] == "extract":
+        work.ring("page.fetched", [row["id"]])
+        return Done("The entry is read again now, from the bytes that were kept.")
+    work.ring("host.due", [lanes.host_lane(row["host"])])
+    return Done("The entry's page is fetched now, when its host's turn comes, and read again if it changed.")
+
+
 def drop_entry(order: Order) -> Done:
     _in_quarantine(desk.drop_entry(order.work.connection, order.subject.row["id"], order.reason))
     return Done("Dropped: the entry counts as gone.")
@@ -719,6 +734,8 @@ ACTIONS: dict[str, Action] = {action.name: action for action in (
     Action("drop-delivery", "Drop", "delivery", "{name} is given up: the partner will not get this event.", drop_delivery,
            needs_reason=True, grave=True),
     Action("retry-entry", "Retry", "entry", "{name} is taken up again where it stopped.", retry_entry),
+    Action("requeue-entry", "Requeue", "entry", "{name} is taken up at once: its page is fetched, politely, and read again.",
+           requeue_entry),
     Action("drop-entry", "Drop", "entry", "{name} is given up and counts as gone.", drop_entry, needs_reason=True, grave=True),
     Action("retry-group", "Retry all", "group", "{name} are taken up again where they stopped.", retry_group),
     Action("drop-group", "Drop all", "group", "{name} are given up.", drop_group, needs_reason=True, grave=True),

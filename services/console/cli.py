@@ -17,6 +17,7 @@ import typer
 
 from services.console import show, trouble
 from services.console.commands import (
+    again,
     alerts,
     article,
     db,
@@ -46,6 +47,7 @@ for group in (source, partner, key, article, quarantine, log, db, taxonomy, sect
 running.register(app)
 run.register(app)
 state.register(app)
+again.register(app)
 top.register(app)
 steering.register(app)
 

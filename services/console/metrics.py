@@ -47,10 +47,13 @@ def _stages(numbers: Numbers) -> list[Family]:
         of("depth", "Rows that wait for the stage.", ((s.key, s.depth) for s in stages)),
         of("oldest_seconds", "Age of the oldest row that waits.", ((s.key, s.oldest_s or 0.0) for s in stages)),
         of("rate", "Rows a second that left the stage, over about ten seconds.", ((s.key, s.rate) for s in stages)),
+        of("paused", "1 where people paused the stage, or drain the wire.", ((s.key, float(s.paused)) for s in stages)),
         Family("briefwire_queue_heartbeat_seconds", "gauge", "Seconds since the queue was last seen consumed.",
                [Sample({"queue": w.queue}, w.beat_s) for w in numbers.workers]),
         Family("briefwire_queue_deaf", "gauge", "1 where nobody consumes the queue.",
                [Sample({"queue": w.queue}, float(w.deaf)) for w in numbers.workers]),
+        Family("briefwire_queue_places", "gauge", "Threads or processes that consume the queue at once.",
+               [Sample({"queue": w.queue}, w.at_once) for w in numbers.workers]),
     ]  # fmt: skip
 
 
@@ -121,6 +124,7 @@ def _whole(numbers: Numbers) -> list[Family]:
         Family("briefwire_delivery_lag_seconds", "gauge", "From event to the partner's answer, newest bin of five seconds.", lags),
         Family("briefwire_quarantined", "gauge", "What waits for a person.",
                [Sample({"kind": "entry"}, entries), Sample({"kind": "delivery"}, deliveries)]),
+        Family("briefwire_draining", "gauge", "1 while the wire is drained for a deploy.", [Sample({}, float(numbers.draining))]),
         Family("briefwire_free_bytes", "gauge", "Free in the data folder.", [Sample({}, numbers.free_bytes)]),
         Family("briefwire_sampling_cost_seconds", "gauge", "What asking the store for these figures took.",
                [Sample({}, numbers.cost_s)]),

@@ -3,7 +3,7 @@
     events and attempts since the last look -> spans with the ledger's own instants -> OTLP over HTTP -> the cursor moves on
 
 Ids are worked out of the article's, so nothing has to travel in messages, a kill loses no span, and one sent twice is the same
-span. Workers do nothing for it. Without `endpoint` under [traces] no OpenTelemetry package is imported.
+span. Workers do nothing for it. Without `endpoint` under [traces] nothing of OpenTelemetry is imported here.
 """
 
 from __future__ import annotations

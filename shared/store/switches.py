@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Collection
 
-from sqlalchemy import Connection, delete, func, select
+from sqlalchemy import Connection, delete, func, select, update
 
 from shared import pipeline
 from shared.models import (
@@ -23,7 +23,7 @@ from shared.models import (
     SwitchRow,
     WebsubRow,
 )
-from shared.store import claims
+from shared.store import claims, lanes
 from shared.store.rows import upsert
 
 DRAIN = "drain"
@@ -77,6 +77,18 @@ def paused(connection: Connection) -> dict[str, list[str]]:
     found["fetch"] += [f"host {key.removeprefix('host:')}" for key in connection.execute(hosts).scalars()]
     found["deliver"] += [f"partner {name}" for name in dict.fromkeys(connection.execute(endpoints).scalars())]
     return found
+
+
+def requeue_entry(connection: Connection, row: Row, now: dt.datetime) -> bool:
+    """An entry that is in no quarantine is taken up at once: read, where it waits for that, else fetched again. False: it cannot be."""
+    if row["state"] in ("quarantined", "gone") or (row["step"] != "extract" and not row["host"]):
+        return False
+    values = {"step": row["step"] if row["step"] == "extract" else "fetch", "due_at": now, "failures": 0}
+    same = (EntryRow.id == row["id"], EntryRow.state == row["state"])
+    changed = connection.execute(update(EntryRow).where(*same).values(values)).rowcount
+    if changed and values["step"] == "fetch":
+        lanes.wake(connection, "host", [lanes.host_lane(row["host"])], now)
+    return bool(changed)
 
 
 def in_hand(connection: Connection, now: dt.datetime) -> dict[str, int]:

@@ -14,7 +14,7 @@ from services.console.actions import ACTIONS, Done
 from shared import clock, feeder, vault
 from shared.errors import OperatorError
 from shared.models import ArticleRow, DeliveryRow, EntryRow, LaneRow
-from shared.store import articles, events, installation, intake, lanes, ledger, partners
+from shared.store import articles, events, installation, intake, lanes, ledger, partners, switches, workers
 from shared.store import desk as rows
 from shared.store.engine import Store
 from tests.console import desk_world
@@ -396,3 +396,42 @@ def test_articles_by_first_sight_use_their_index(hand: Hand) -> None:
             str(row) for row in c.exec_driver_sql(plan + str(wish.compile(c, compile_kwargs={"literal_binds": True})))
         )
     assert "ix_article_first_seen_at" in text
+
+
+def test_an_entry_is_fetched_again_at_once_wherever_it_stands(hand: Hand, world: World) -> None:
+    hand.do("requeue-entry", world.stored_entry)
+    assert hand.rung == {"host.due": [lanes.host_lane(world.host)]}
+    assert hand.value(EntryRow.step, EntryRow.id == world.stored_entry) == "fetch"
+    assert hand.value(EntryRow.state, EntryRow.id == world.stored_entry) == "stored"
+    hand.do("requeue-entry", world.bad_entry)
+    assert hand.value(EntryRow.state, EntryRow.id == world.bad_entry) == "waiting"
+    with hand.store.read() as c:
+        assert ledger.books(c).balanced
+
+
+def test_stages_stop_and_go_by_somebodys_word(hand: Hand) -> None:
+    hand.do("pause-stage", "deliver", reason="their network is down")
+    with pytest.raises(OperatorError, match="paused already"):
+        hand.do("pause-stage", "deliver")
+    with hand.store.read() as c:
+        (row,) = switches.off(c).values()
+    assert (row["key"], row["who"], row["reason"]) == ("deliver", "ilze", "their network is down")
+    hand.do("drain-wire", "wire")
+    hand.do("resume-wire", "wire")
+    with hand.store.read() as c:
+        assert set(switches.stopped(c)) == {"deliver"}
+    hand.do("resume-stage", "deliver")
+    with pytest.raises(OperatorError, match="not paused"):
+        hand.do("resume-stage", "deliver")
+    with pytest.raises(OperatorError, match="There is no stage print"):
+        hand.do("pause-stage", "print")
+
+
+def test_a_pool_has_its_bounds(hand: Hand) -> None:
+    said = hand.do("set-workers", "enrich", at_once="3")
+    assert "3 processes" in said.said
+    with hand.store.read() as c:
+        assert workers.sizes(c) == {"enrich": 3}
+    with pytest.raises(OperatorError, match="at most 64 processes"):
+        hand.do("set-workers", "enrich", at_once="65")
+    hand.do("set-workers", "enrich", at_once="0")

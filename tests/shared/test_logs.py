@@ -112,7 +112,14 @@ def test_no_line_holds_a_secret(text: str, capsys: pytest.CaptureFixture[str]) -
 
 
 @pytest.mark.parametrize(
-    "text", ["the secret of the harbour", "https://news.example/a:b", "12:30:00 token economy", "a password reset"]
+    "text",
+    [
+        "the secret of the harbour",
+        "https://news.example/a:b",
+        "listening on http://127.0.0.1:8600/",
+        "12:30:00 token economy",
+        "a password reset",
+    ],
 )
 def test_ordinary_words_stay(text: str) -> None:
     assert logs.without_secrets(text) == text
