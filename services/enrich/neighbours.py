@@ -20,7 +20,7 @@ from services.enrich.similarity import Judgement, Profile, Relation, Signature
 from services.enrich.words import words
 from shared.store import similar
 
-SALIENT, SKETCH = 40, 32
+SALIENT, SKETCH = 32, 16
 """Postings and fingerprints an article."""
 
 
@@ -115,10 +115,13 @@ def link_many(connection: Connection, batch: Sequence[Prepared], search: Search 
         doc: Read(prepared.article_id, prepared.day, profile)
         for doc, prepared, profile in zip(docs, batch, profiles, strict=True)
     }
-    return [
-        Linked(doc, neighbours(connection, doc, similarity.printed_terms(prepared.signature), seen, counts, search))
-        for doc, prepared in zip(docs, batch, strict=True)
-    ]
+    found = _found(connection, [seen[doc] for doc in docs], counts, search)
+    _read(connection, {doc for others in found for doc in others}, seen)
+    linked = []
+    for doc, prepared, others in zip(docs, batch, found, strict=True):
+        judged = _judged(seen[doc], others - {doc}, similarity.printed_terms(prepared.signature, prepared.hashes), seen)
+        linked.append(Linked(doc, tuple(sorted(_neighbours(seen[doc], judged, search), key=_rank))))
+    return linked
 
 
 def unlink(connection: Connection, article_id: str) -> bool:
@@ -144,19 +147,6 @@ def weighed(prepared: Prepared, counts: Frequencies) -> Profile:
     return similarity.weigh(prepared.signature, by_term, counts.total, prepared.shingles)
 
 
-def neighbours(
-    connection: Connection,
-    doc: int,
-    printed: Mapping[int, str],
-    seen: dict[int, Read],
-    counts: Frequencies,
-    search: Search = USUAL,
-) -> tuple[Neighbour, ...]:
-    """The neighbours of an article of `seen`, best first; `seen` keeps what is read for the next article of the batch."""
-    judged = judge_all(connection, doc, printed, seen, counts, search)
-    return tuple(sorted(_neighbours(seen[doc], judged, search), key=_rank))
-
-
 def judge_all(
     connection: Connection,
     doc: int,
@@ -165,28 +155,58 @@ def judge_all(
     counts: Frequencies,
     search: Search = USUAL,
 ) -> list[tuple[Read, Judgement]]:
-    """Every candidate with its judgement, those without a relation too."""
-    own = seen[doc]
-    others = candidates(connection, own, counts, search) - {doc}
-    for known in similar.profiles(connection, others - seen.keys()):
-        seen[known.doc] = Read(known.article_id, known.day, similarity.from_bytes(known.profile))
-    found = [seen[other] for other in sorted(others) if other in seen]
-    judged = similarity.compare(own.profile, [other.profile for other in found], printed)
-    return list(zip(found, judged, strict=True))
+    """Every candidate of an article of `seen` with its judgement, those without a relation too; `seen` keeps what is read."""
+    others = candidates(connection, seen[doc], counts, search) - {doc}
+    _read(connection, others, seen)
+    return _judged(seen[doc], others, printed, seen)
 
 
 def candidates(connection: Connection, own: Read, counts: Frequencies, search: Search = USUAL) -> set[int]:
     """The numbers of the articles worth judging: near in time by wording and by terms, further away by terms."""
+    return _found(connection, [own], counts, search)[0]
+
+
+def _found(
+    connection: Connection, batch: Sequence[Read], counts: Frequencies, search: Search = USUAL
+) -> list[set[int]]:
+    """The candidates of each of a batch; those of one day are looked for by wording in one go."""
+    by_day: dict[int, list[int]] = {}
+    for place, own in enumerate(batch):
+        by_day.setdefault(own.day, []).append(place)
+    found: list[set[int]] = [set() for _ in batch]
+    for day, places in by_day.items():
+        since, until = day - search.window_days, day + search.window_days
+        sketches = [sketch(batch[place].profile) for place in places]
+        worded = similar.candidates_by_fps(connection, sketches, since, until, limit=search.worded)
+        for place, held in zip(places, worded, strict=True):
+            found[place] = {one.doc for one in [*held, *_by_terms(connection, batch[place], counts, search)]}
+    return found
+
+
+def _by_terms(connection: Connection, own: Read, counts: Frequencies, search: Search) -> list[similar.Found]:
     terms = similarity.salient(own.profile, SALIENT)
     since, until = own.day - search.window_days, own.day + search.window_days
-    found = similar.candidates_by_fp(connection, sketch(own.profile), since, until, limit=search.worded)
     share = min(1.0, (2 * search.window_days + 1) / (counts.last_day - counts.first_day + 1))
     near = similar.affordable(terms, counts.by_term, share, postings=search.postings)
-    found += similar.candidates_by_terms(connection, near, since, until, limit=search.near)
-    if counts.first_day < since or counts.last_day > until:
+    found = similar.candidates_by_terms(connection, near, since, until, limit=search.near)
+    if search.far and (counts.first_day < since or counts.last_day > until):
         far = similar.affordable(terms, counts.by_term, 1.0, postings=search.postings)
         found += similar.candidates_by_terms(connection, far, limit=search.far)
-    return {one.doc for one in found}
+    return found
+
+
+def _read(connection: Connection, docs: set[int], seen: dict[int, Read]) -> None:
+    """Reads the profiles that `seen` lacks."""
+    for known in similar.profiles(connection, docs - seen.keys()):
+        seen[known.doc] = Read(known.article_id, known.day, similarity.from_bytes(known.profile))
+
+
+def _judged(
+    own: Read, others: set[int], printed: Mapping[int, str], seen: Mapping[int, Read]
+) -> list[tuple[Read, Judgement]]:
+    found = [seen[other] for other in sorted(others) if other in seen]
+    judged = similarity.compare(own.profile, [other.profile for other in found], printed)
+    return list(zip(found, judged, strict=True))
 
 
 def sketch(profile: Profile) -> list[int]:

@@ -5,17 +5,20 @@
     doc   doc -> article, day, profile
     term  in how many articles a term occurs
 
-Terms and shingles come as hashes; days count from 1970-01-01; both ends of a range of days belong to it. What the candidates
-are to the new article is decided by `services.enrich.similarity`, from their profiles.
+The statements of an article's way in are handed to the driver as they are, since compiling them took longer than running
+them; they are the same on both databases but for the mark that stands for a value. Terms and shingles come as hashes; days
+count from 1970-01-01; both ends of a range of days belong to it. What the candidates are to the new article is decided by
+`services.enrich.similarity`, from their profiles.
 """
 
 from __future__ import annotations
 
 import functools
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, TextClause, bindparam, delete, func, insert, select, text, update
+from sqlalchemy import Connection, bindparam, delete, insert, select, text, update
 
 from shared.models import DocRow, FpRow, SigRow, TermRow
 
@@ -27,8 +30,9 @@ _ALL = 0
 _COUNTED_FULLY = 2000
 _ONE_IN = 8
 """Beyond the first 2,000 articles every eighth is counted, eightfold: frequencies need no more, and it saves the writes."""
-_SIZES = (8, 16, 24, 40, 64)
-"""Numbers of terms that a statement is made for, so that a handful of statements serves every query."""
+_SIZES = (8, 16, 24, 40, 64, 200, 600, 2000)
+"""Numbers of values that a statement is made for, so that a handful of statements serves every query."""
+_MOST_TERMS = 64
 
 
 class Found(NamedTuple):
@@ -67,11 +71,7 @@ def enter(connection: Connection) -> None:
 
 def frequencies(connection: Connection, terms: Collection[int]) -> tuple[int, dict[int, int]]:
     """How many articles are counted, and in how many of them each of the terms occurs (absent: in none)."""
-    found: dict[int, int] = {}
-    wanted = [_ALL, *terms]
-    for start in range(0, len(wanted), 500):
-        part = wanted[start : start + 500]
-        found.update(dict(connection.execute(_frequencies(), {"terms": part}).all()))
+    found = dict(_in(connection, "SELECT term, n FROM term WHERE term IN", [_ALL, *terms]))
     return found.pop(_ALL, 0), found
 
 
@@ -84,7 +84,8 @@ def known(connection: Connection, article_ids: Collection[str]) -> list[Known]:
 
 def profiles(connection: Connection, docs: Collection[int]) -> list[Known]:
     """The indexed articles with these numbers, in no order."""
-    return [Known(*row) for row in connection.execute(_profiles(), {"docs": list(docs)}).all()] if docs else []
+    wanted = "SELECT doc, article_id, day, profile FROM doc WHERE doc IN"
+    return [Known(*row) for row in _in(connection, wanted, list(docs))]
 
 
 def index_article(connection: Connection, posted: Posted) -> int:
@@ -127,10 +128,29 @@ def candidates_by_fp(
     connection: Connection, hashes: Collection[int], since: int = FIRST_DAY, until: int = LAST_DAY, *, limit: int = 20
 ) -> list[Found]:
     """The articles that share the most fingerprints, most first."""
-    if not hashes:
-        return []
-    values = {"hashes": list(hashes), "since": since, "until": until, "most": limit}
-    return [Found(doc, float(shared)) for doc, shared in connection.execute(_by_fp(), values).all()]
+    return candidates_by_fps(connection, [hashes], since, until, limit=limit)[0]
+
+
+def candidates_by_fps(
+    connection: Connection,
+    sketches: Sequence[Collection[int]],
+    since: int = FIRST_DAY,
+    until: int = LAST_DAY,
+    *,
+    limit: int = 20,
+) -> list[list[Found]]:
+    """The same for several articles, whose fingerprints are read in one go."""
+    wanted = sorted({value for hashes in sketches for value in hashes})
+    holders: dict[int, list[int]] = {}
+    for value, doc in _in(connection, "SELECT hash, doc FROM fp WHERE hash IN", wanted, _WITHIN, (since, until)):
+        holders.setdefault(value, []).append(doc)
+    return [_most_shared(holders, hashes, limit) for hashes in sketches]
+
+
+def _most_shared(holders: Mapping[int, list[int]], hashes: Collection[int], limit: int) -> list[Found]:
+    shared = Counter(doc for value in hashes for doc in holders.get(value, ()))
+    ranked = sorted(shared.items(), key=lambda pair: (-pair[1], -pair[0]))[:limit]
+    return [Found(doc, float(count)) for doc, count in ranked]
 
 
 def candidates_by_terms(
@@ -147,13 +167,12 @@ def candidates_by_terms(
     """
     if not terms:
         return []
-    pairs = list(terms.items())[: _SIZES[-1]]
-    size = next(size for size in _SIZES if size >= len(pairs))
-    values: dict[str, Any] = {"since": since, "until": until, "most": limit}
-    for place in range(size):
-        # Padding: term 0 has no postings.
-        values[f"t{place}"], values[f"w{place}"] = pairs[place] if place < len(pairs) else (_ALL, 0.0)
-    return [Found(doc, score) for doc, score in connection.execute(_by_terms(size), values).all()]
+    pairs = list(terms.items())[:_MOST_TERMS]
+    size = _size(len(pairs))
+    # Padding: term 0 has no postings.
+    pairs += [(_ALL, 0.0)] * (size - len(pairs))
+    values = (*(value for pair in pairs for value in pair), since, until, limit)
+    return [Found(doc, score) for doc, score in _run(connection, _by_terms(size), values)]
 
 
 def affordable(
@@ -197,7 +216,9 @@ def _new_docs(connection: Connection, batch: Sequence[Posted]) -> list[int]:
 def _insert_many(connection: Connection, table: type[Any], rows: list[tuple[Any, ...]]) -> None:
     names = [column.name for column in table.__table__.columns]
     if rows:
-        connection.execute(insert(table.__table__), [dict(zip(names, row, strict=True)) for row in rows])
+        marks = ", ".join("?" * len(names))
+        statement = f"INSERT INTO {table.__tablename__} ({', '.join(names)}) VALUES ({marks})"  # noqa: S608 - our names
+        connection.exec_driver_sql(_marked(statement, connection.dialect.paramstyle), rows)
 
 
 def _drop_postings(connection: Connection, old: Known, terms: Iterable[int], hashes: Iterable[int]) -> None:
@@ -221,20 +242,9 @@ def _count_terms(connection: Connection, pairs: list[tuple[int, Posted]]) -> Non
 def _count(connection: Connection, terms: list[int], step: int) -> None:
     # Ascending terms: two transactions that raise the same rows cannot wait for each other.
     if terms:
-        connection.execute(_raise_term(), [{"term": term, "step": step} for term in terms])
-
-
-@functools.cache
-def _raise_term() -> TextClause:
-    return text(
-        "INSERT INTO term (term, n) VALUES (:term, :step) "
-        "ON CONFLICT (term) DO UPDATE SET n = term.n + excluded.n"
-    )  # fmt: skip
-
-
-@functools.cache
-def _frequencies() -> Any:
-    return select(TermRow.term, TermRow.n).where(TermRow.term.in_(bindparam("terms", expanding=True)))
+        statement = "INSERT INTO term (term, n) VALUES (?, ?) ON CONFLICT (term) DO UPDATE SET n = term.n + excluded.n"
+        rows = [(term, step) for term in terms]
+        connection.exec_driver_sql(_marked(statement, connection.dialect.paramstyle), rows)
 
 
 @functools.cache
@@ -242,27 +252,44 @@ def _known() -> Any:
     return select(*_KNOWN).where(DocRow.article_id.in_(bindparam("ids", expanding=True)))
 
 
-@functools.cache
-def _profiles() -> Any:
-    return select(*_KNOWN).where(DocRow.doc.in_(bindparam("docs", expanding=True)))
+_WITHIN = " AND day BETWEEN ? AND ?"
+
+
+def _in(
+    connection: Connection, head: str, wanted: Sequence[int], tail: str = "", values: tuple[Any, ...] = ()
+) -> list[Any]:
+    """The rows of `head (wanted) tail`, in as few statements as there are lots of two thousand."""
+    rows: list[Any] = []
+    for start in range(0, len(wanted), _SIZES[-1]):
+        part = tuple(wanted[start : start + _SIZES[-1]])
+        size = _size(len(part))
+        # Padding repeats the last: a value may stand in the list twice.
+        marks = ", ".join("?" * size)
+        rows += _run(connection, f"{head} ({marks}){tail}", (*part, *part[-1:] * (size - len(part)), *values))
+    return rows
+
+
+def _size(count: int) -> int:
+    return next(size for size in _SIZES if size >= count)
+
+
+def _run(connection: Connection, statement: str, values: tuple[Any, ...]) -> Sequence[Any]:
+    return connection.exec_driver_sql(_marked(statement, connection.dialect.paramstyle), values).all()
 
 
 @functools.cache
-def _by_fp() -> Any:
-    shared = func.count().label("shared")
-    found = select(FpRow.doc, shared).where(
-        FpRow.hash.in_(bindparam("hashes", expanding=True)), FpRow.day.between(bindparam("since"), bindparam("until"))
-    )
-    return found.group_by(FpRow.doc).order_by(shared.desc(), FpRow.doc.desc()).limit(bindparam("most"))
+def _marked(statement: str, paramstyle: str) -> str:
+    """The statement with the driver's mark for a value: `?` with SQLite's, `%s` with PostgreSQL's."""
+    return statement if paramstyle == "qmark" else statement.replace("?", "%s")
 
 
 @functools.cache
-def _by_terms(size: int) -> TextClause:
+def _by_terms(size: int) -> str:
     """The join written out: CROSS JOIN makes SQLite walk the few query terms outside and their postings inside."""
-    pairs = ", ".join(f"(CAST(:t{i} AS BIGINT), CAST(:w{i} AS DOUBLE PRECISION))" for i in range(size))
-    return text(
-        f"WITH q(term, w) AS (VALUES {pairs}) "  # noqa: S608 - only numbered placeholders are put in
+    pairs = ", ".join(["(CAST(? AS BIGINT), CAST(? AS DOUBLE PRECISION))"] * size)
+    return (
+        f"WITH q(term, w) AS (VALUES {pairs}) "  # noqa: S608 - only marks for values are put in
         "SELECT s.doc, SUM(s.weight * q.w) AS score FROM q CROSS JOIN sig AS s "
-        "WHERE s.term = q.term AND s.day BETWEEN :since AND :until "
-        "GROUP BY s.doc ORDER BY score DESC, s.doc DESC LIMIT :most"
+        "WHERE s.term = q.term AND s.day BETWEEN ? AND ? "
+        "GROUP BY s.doc ORDER BY score DESC, s.doc DESC LIMIT ?"
     )

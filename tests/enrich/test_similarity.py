@@ -17,7 +17,10 @@ def profile(headline: str, text: str, language: str | None = "en") -> Profile:
 
 
 def judged(a: tuple[str, str], b: tuple[str, str]) -> Judgement:
-    return judge(profile(*a), profile(*b), printed_terms(signature(*a, "en")))
+    own = signature(*a, "en")
+    return judge(
+        profile(*a), profile(*b), printed_terms(own, {term: fingerprints.term_hash(term) for term in own.terms})
+    )
 
 
 @pytest.mark.parametrize(
