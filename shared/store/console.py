@@ -203,12 +203,24 @@ def remove_partner(connection: Connection, name: str) -> None:
 # Quarantine
 
 
-def quarantined(connection: Connection, limit: int) -> list[Row]:
-    """What waits for a person: entries, articles that enrichment could not pass on, deliveries. `key` names each: "entry:7"."""
-    return [*_entries(connection, limit), *_articles(connection, limit), *_deliveries(connection, limit)][:limit]
+def quarantined(
+    connection: Connection, limit: int, *, kind: str | None = None, of: str | None = None, reason: str | None = None
+) -> list[Row]:
+    """What waits for a person: entries, articles that enrichment could not pass on, deliveries. `key` names each: "entry:7".
+
+    Only one kind, only of a source or partner of that name, only under one reason, where given.
+    """
+    finders = {"entry": _entries, "article": _articles, "delivery": _deliveries}
+    found = [finders[one](connection, limit, of, reason) for one in finders if kind in (None, one)]
+    return [row for rows in found for row in rows][:limit]
 
 
-def _entries(connection: Connection, limit: int) -> list[Row]:
+def _only(found: Any, name: Any, of: str | None, column: Any, reason: str | None) -> Any:
+    found = found if of is None else found.where(name == of)
+    return found if reason is None else found.where(column == reason)
+
+
+def _entries(connection: Connection, limit: int, of: str | None = None, reason: str | None = None) -> list[Row]:
     found = (
         select(
             EntryRow.id, EntryRow.url, EntryRow.reason, EntryRow.detail, EntryRow.seen_at.label("at"), SourceRow.name
@@ -217,22 +229,24 @@ def _entries(connection: Connection, limit: int) -> list[Row]:
         .where(EntryRow.state == "quarantined")
         .order_by(EntryRow.id.desc())
     )
+    found = _only(found, SourceRow.name, of, EntryRow.reason, reason)
     return [_held_back("entry", row.id, row.name, row.url, row.reason, row.detail, row.at)
             for row in connection.execute(found.limit(limit))]  # fmt: skip
 
 
-def _articles(connection: Connection, limit: int) -> list[Row]:
+def _articles(connection: Connection, limit: int, of: str | None = None, reason: str | None = None) -> list[Row]:
     found = (
         select(ArticleRow.id, ArticleRow.headline, ArticleRow.reason, ArticleRow.first_seen_at, SourceRow.name)
         .join(SourceRow, SourceRow.id == ArticleRow.source_id)
         .where(ArticleRow.due_at.is_(None), ArticleRow.enriched_revision < ArticleRow.revision)
         .order_by(ArticleRow.first_seen_at.desc())
     )
+    found = _only(found, SourceRow.name, of, ArticleRow.reason, reason)
     return [_held_back("article", row.id, row.name, row.headline, row.reason, None, row.first_seen_at)
             for row in connection.execute(found.limit(limit))]  # fmt: skip
 
 
-def _deliveries(connection: Connection, limit: int) -> list[Row]:
+def _deliveries(connection: Connection, limit: int, of: str | None = None, reason: str | None = None) -> list[Row]:
     found = (
         select(
             DeliveryRow.id,
@@ -247,6 +261,7 @@ def _deliveries(connection: Connection, limit: int) -> list[Row]:
         .where(DeliveryRow.state == "quarantined")
         .order_by(DeliveryRow.id.desc())
     )
+    found = _only(found, PartnerRow.name, of, DeliveryRow.reason, reason)
     return [_held_back("delivery", row.id, row.name, f"{row.article_id} r{row.revision} {row.kind}", row.reason, None, None)
             for row in connection.execute(found.limit(limit))]  # fmt: skip
 

@@ -342,3 +342,22 @@ def test_certify_grades_and_exits(run: Run, tmp_path: Path, monkeypatch: pytest.
     assert run("partner", "certify", receiver.url, "--secret", OURS, *allow).code == 3
     assert run("partner", "certify", "http://127.0.0.1:8080/", "--secret", OURS).code == 2
     assert run("partner", "certify", receiver.url, "--secret", "whsec_!").code == 2
+
+
+def test_the_quarantine_is_sent_again_by_query_after_a_dry_run(run: Run, stock: Stock) -> None:
+    run("partner", "add", "https://other.example/in", "--name", "other", "--no-check")
+    for article_id, reason in zip(stock.publish(1, 2, 3), ("http-500", "http-500", "http-400"), strict=True):
+        for endpoint in (1, 2):
+            attempt(stock, article_id, "dead", endpoint, status=500, reason=reason)
+    assert len(run("quarantine", "list", "--json").json) == 6
+    asked = ("--of", "desk", "--why", "http-500")
+    assert len(run("quarantine", "list", *asked, "--json").json) == 2
+    dry = run("quarantine", "retry", *asked, "--dry-run", "--json").json
+    assert ({row["of"] for row in dry}, {row["reason"] for row in dry}, len(dry)) == ({"desk"}, {"http-500"}, 2)
+    assert len(run("quarantine", "list", "--json").json) == 6
+    assert run("quarantine", "retry", *asked, "--reason", "their disk was full").out.count("goes to desk now") == 2
+    assert len(run("quarantine", "list", "--json").json) == 4
+    assert run("quarantine", "retry").code == 2
+    assert run("quarantine", "retry", "--kind", "post").code == 2
+    assert len(run("quarantine", "retry", "--kind", "delivery", "--limit", "1", "--json").json) == 1
+    assert len(run("quarantine", "list", "--json").json) == 3
