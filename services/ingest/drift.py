@@ -302,11 +302,15 @@ def _of(rate: float, n: int) -> str:
 
 
 def _selectors(past: Sequence[Shape], shape: Shape) -> Iterable[Finding]:
-    there = {"headline", *shape.fields}  # a field that is lost altogether is a finding already
     for name in shape.missed:
-        if _never(past, lambda one, name=name: name in one.missed):  # type: ignore[misc]  # as above
-            weight = 2.0 if name in ("headline", "body", "published") and name in there else 1.0
+        lost = _FIELD_OF.get(name, name) in _HAS and _FIELD_OF.get(name, name) not in shape.fields
+        if not lost and _never(past, lambda one, name=name: name in one.missed):  # type: ignore[misc]  # as above
+            weight = 2.0 if name in ("headline", "body", "published") else 1.0
             yield Finding(f"missed-{name}", weight, f"The profile's selector for {name} finds nothing; it always did.")
+
+
+_FIELD_OF = {"category_status": "status"}
+"""Names of profile fields where a shape has another one. A field that is lost altogether is a finding already."""
 
 
 def _length(past: Sequence[Shape], shape: Shape) -> Iterable[Finding]:
@@ -333,7 +337,8 @@ def _text(past: Sequence[Shape], shape: Shape) -> Iterable[Finding]:
     if quotes(past, shape) and _never(past, lambda one: one.quotes):
         yield Finding("others-headlines", 2.0, "The headline of another article stands in the text.")
     if shape.dangling and sum(one.announced for one in past) >= 3 and _never(past, lambda one: one.dangling):
-        weight = 2.0 if len(past) >= SURE and not any(one.dangling for one in past) else 1.0
+        announced = sum(one.announced for one in past)
+        weight = 2.0 if announced >= 6 and not any(one.dangling for one in past) else 1.0
         yield Finding("list-lost", weight, "A paragraph ends with a colon and no list follows; before, one always did.")
     if not shape.ended and _never(past, lambda one: not one.ended):
         yield Finding("sentence-cut", 1.0, "The text ends in the middle of a sentence.")

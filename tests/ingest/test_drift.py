@@ -88,6 +88,16 @@ def test_a_lesser_thing_alone_is_not(change: dict[str, Any]) -> None:
     assert not drift.judge(known(), shape(99, **change)).odd
 
 
+def test_a_lost_field_is_one_thing_whatever_the_profile_says() -> None:
+    improved = CategoryStatus("improved")
+    state = drift.State()
+    for n in range(30):
+        state = drift.after(state, "usual", shape(n, category_status=improved))
+    verdict = drift.judge(state, shape(99, missed=("category_status",)))
+    assert [finding.code for finding in verdict.findings] == ["no-status"]
+    assert not verdict.odd
+
+
 def test_two_lesser_things_are() -> None:
     verdict = drift.judge(known(), shape(99, authors=(), section=None))
     assert verdict.odd
