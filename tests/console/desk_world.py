@@ -86,7 +86,9 @@ def fill(store: Store, folder: Path, words: str = EVIL, url: str = EVIL_URL) -> 
             workers.beat(c, queue, now)
     due, dead = _deliver(store, partner, words, now)
     with store.read() as c:
-        subscription = next(wish["id"] for row in partners.endpoints(c) if row["id"] == partner for wish in row["subscriptions"])
+        subscription = next(
+            wish["id"] for row in partners.endpoints(c) if row["id"] == partner for wish in row["subscriptions"]
+        )
     return World(source, partner, "art_1", "art_2", stored_entry, bad_entry, due, dead, host, subscription)
 
 

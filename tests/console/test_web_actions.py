@@ -58,9 +58,26 @@ def test_every_action_has_a_target_an_effect_and_a_line_in_the_audit(hand: Hand,
               "code": "medtop:04000000", "other": world.other, "scheme": "medtop",
               "until": (clock.now() + dt.timedelta(days=1)).isoformat()}  # fmt: skip
     fields |= {"url": "https://further.example/in", "filter": "words > 5", "days": "3", "per_minute": "60"}
-    order = ("withdraw-article", "restore-article", "remove-endpoint", "resume-wire", "resume-stage", "take-back-category", "allow-link", "split-story")  # they need their opposite first
-    last = ("retry-entry", "drop-entry", "retry-group", "drop-group", "drop-delivery", "retry-delivery",
-            "confirm-category", "reject-category")  # nothing is suggested here
+    order = (
+        "withdraw-article",
+        "restore-article",
+        "remove-endpoint",
+        "resume-wire",
+        "resume-stage",
+        "take-back-category",
+        "allow-link",
+        "split-story",
+    )  # they need their opposite first
+    last = (
+        "retry-entry",
+        "drop-entry",
+        "retry-group",
+        "drop-group",
+        "drop-delivery",
+        "retry-delivery",
+        "confirm-category",
+        "reject-category",
+    )  # nothing is suggested here
     for action in sorted(ACTIONS.values(), key=lambda a: (a.name in last, a.name in order)):
         target = world.targets()[action.kind]
         with hand.store.read() as c:

@@ -110,7 +110,9 @@ def test_the_door_is_guarded(site: Site, source: int, pages: str) -> None:
     operator = site.visitor("operator")
     for url in (f"{pages}/item", "file:///etc/passwd", "http://169.254.169.254/latest", EVIL):
         answer = operator.post(f"/sources/{source}/test", data={"csrf": operator.csrf, "url": url})
-        assert (answer.status_code, 'role="alert"' in answer.text, "Known are" in answer.text) == (422, True, False), url
+        assert (answer.status_code, 'role="alert"' in answer.text, "Known are" in answer.text) == (422, True, False), (
+            url
+        )
         assert faults(answer.text) == [], url
     assert Pages.asked == []
 
