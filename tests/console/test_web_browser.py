@@ -108,6 +108,7 @@ def steps(world: World, folder: Path) -> list[tuple[str, str, dict[str, str]]]:
         ("/sources", "poll-source", {}), ("/sources", "pause-source", {}), (source, "resume-source", {}),
         (source, "release-source", {}), (source, "accept-source", {}),
         (source, "pause-host", {}), (source, "resume-host", {}), (source, "retry-entry", {}), (source, "drop-entry", {}),
+        (source, "requeue-entry", {}),
         (group, "retry-group", {}), (group, "drop-group", {}),
         ("/partners", "try-partner", {}), (partner, "pause-partner", {}), (partner, "resume-partner", {}),
         (partner, "replay-partner", {"first": "1", "last": "2"}), (partner, "set-concurrency", {"at_once": "3"}),
