@@ -474,6 +474,7 @@ class EndpointRow(Base):
     """Where a partner takes delivery. `joined_n`, `backfilled` and `filtered` are counters of its book; `position` its cursor.
 
     At most `per_minute` attempts a minute (None: no limit). `layout` names files of a storage target (None: the usual one).
+    Brief JSON of more than `link_above` bytes carries a link in place of the record (None: never).
     While `history_since` is set, articles from then on are still to be planned: from events above `history_at` to `history_to`.
     """
 
@@ -496,6 +497,7 @@ class EndpointRow(Base):
     chain_from: Mapped[str] = mapped_column(String(64), default="", server_default="")  # of the last one forgotten
     per_minute: Mapped[int | None]
     layout: Mapped[str | None]
+    link_above: Mapped[int | None]
     history_since: Mapped[dt.datetime | None]
     history_at: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
     history_to: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")

@@ -19,8 +19,8 @@ from sqlalchemy import Connection
 
 from services.console import subscribing, word
 from services.console.accounts import Role
-from services.publish import sign
 from services.ingest import drift
+from services.publish import sign
 from shared import pipeline, vault
 from shared.errors import OperatorError
 from shared.models import Row
@@ -678,6 +678,7 @@ ACTIONS: dict[str, Action] = {action.name: action for action in (
            _subscribing(subscribing.change_endpoint), role="admin", fields=(
                Field("url", "Address", optional=True), Field("format", "Format", optional=True),
                Field("per_minute", "At most a minute", "number", "0 for no limit", optional=True),
+               Field("link_above", "A link instead of brief JSON above bytes", "number", "0 for never", optional=True),
                Field("at_once", "At once", "number", "1 to 64", optional=True),
                Field("layout", "Layout of files", hint="usual", optional=True))),
     Action("remove-endpoint", "Remove endpoint", "partner", "{name} loses this endpoint: what it is owed is not sent any more. Its log "

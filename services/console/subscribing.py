@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 Said = tuple[str, str | None]
 
 FLAGS = ("backfill", "coalesce", "relinked", "status_changes", "follow")
-MOST_AT_ONCE, MOST_PER_MINUTE, MOST_DAYS = 64, 60_000, 3650
+MOST_AT_ONCE, MOST_PER_MINUTE, MOST_DAYS, MOST_BYTES = 64, 60_000, 3650, 10_000_000
 
 
 # Endpoints
@@ -67,6 +67,8 @@ def change_endpoint(order: Order) -> Said:
         changes["concurrency"] = at_once
     if (per_minute := _whole(fields, "per_minute", MOST_PER_MINUTE)) is not None:
         changes["per_minute"] = per_minute or None
+    if (link_above := _whole(fields, "link_above", MOST_BYTES)) is not None:
+        changes["link_above"] = link_above or None
     if _text(fields, "layout"):
         changes["layout"] = layout_of(fields, row["kind"])
     if not changes:
@@ -220,10 +222,11 @@ def _said(changes: Mapping[str, Any]) -> str:
         "url": "address",
         "concurrency": "at once",
         "per_minute": "a minute at most",
+        "link_above": "a link above bytes",
         "layout": "layout",
         "format": "format",
     }
-    shown_ = {"per_minute": "no limit", "layout": "the usual one"}
+    shown_ = {"per_minute": "no limit", "layout": "the usual one", "link_above": "never"}
     return ", ".join(
         f"{words[name]}: {shown_.get(name) if value is None else value}" for name, value in changes.items()
     )

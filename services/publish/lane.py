@@ -285,7 +285,7 @@ def send(endpoint: Row, target: Target, row: Row) -> Sent:
 
 
 def _send(endpoint: Row, target: Target, row: Row) -> Answer:
-    event = render_input(row)
+    event = linked(endpoint, row["webhook_id"], render_input(row))
     if isinstance(target, hub.Subscriber):
         return Answer(hub.notify(queue.door(), target, event))
     rendered = render(endpoint["format"], event)
@@ -305,6 +305,17 @@ def render_input(row: Row) -> RenderInput:
     """A delivery with its contents as the renderers take it."""
     key = row["article_id"], row["revision"]
     return feeds_out.inputs([row], {key: row["contents"]}, row["hidden"])[0]
+
+
+def linked(endpoint: Row, webhook_id: str, event: RenderInput) -> RenderInput:
+    """The event with the address where it can be fetched whole, for an endpoint that wants links to what is large.
+
+    Without `web.url` in the settings nobody could fetch it, so it goes whole.
+    """
+    if not endpoint["link_above"] or not CFG.web.url or event.withdrawn:
+        return event
+    link = f"{CFG.web.url.rstrip('/')}/events/{webhook_id}"
+    return msgspec.structs.replace(event, link=link, link_above=endpoint["link_above"])
 
 
 def target_of(endpoint: Row) -> Target:

@@ -2,6 +2,7 @@
 
 GET  /feeds/{token}.{ending}   an endpoint's newest articles: rss, atom, json, txt
 GET  /events?after=CURSOR      an endpoint's events in order: at once, by long poll, or as server-sent events
+GET  /events/{id}              one event, whole
 GET  /openapi.json             all operations of the wire
 """
 
@@ -22,7 +23,7 @@ from starlette.routing import BaseRoute
 
 from services.publish import feeds_out, hub, portal
 from services.publish.portal import own
-from services.publish.render import FeedInfo
+from services.publish.render import FeedInfo, render
 from shared import api, vault
 from shared.api import ApiRoute, Problem, Site, bearer, here, unauthorised
 from shared.errors import Rejected
@@ -98,6 +99,18 @@ EVENTS = Operation(
     ),
     security=("pullKey",),
 )  # fmt: skip
+EVENT = Operation(
+    "GET", "/events/{id}", "event", "One event by its webhook-id, whole: where `data.link` leads.",
+    {
+        200: Answer("The event as brief JSON.", {"application/json": {"type": "object"}}),
+        401: problem("No pull key, or not a known one."),
+        403: problem("The endpoint is paused."),
+        404: problem("The endpoint has no such event, or it may not be told any more."),
+        **_BROKEN,
+    },
+    (Parameter("id", "path", "The webhook-id.", {"type": "string", "pattern": "^msg_[0-9a-f]{32}$"}),),
+    security=("pullKey",),
+)  # fmt: skip
 _FORM = {
     "type": "object",
     "required": ["hub.mode", "hub.topic", "hub.callback"],
@@ -133,7 +146,7 @@ def routes(site: Site | None = None) -> list[BaseRoute]:
     """The routes of this service, over this process's store unless told otherwise."""
     at = site or here()
     return api.routes(
-        (FEED, Feeds(at).get), (EVENTS, Replay(at).get), (HUB, Hub(at).post), (OPENAPI, _openapi),
+        (FEED, Feeds(at).get), (EVENTS, Replay(at).get), (EVENT, Replay(at).one), (HUB, Hub(at).post), (OPENAPI, _openapi),
     ) + portal.routes(at)  # fmt: skip
 
 
@@ -309,6 +322,25 @@ class Replay:
         answer = feeds_out.page(batch.items, batch.skipped, f"{ask.epoch}.{batch.position}", more=batch.more)
         return Response(answer, media_type="application/json", headers={"Cache-Control": "no-store"})
 
+    def one(self, request: Request, body: bytes) -> Response:
+        """One event, whole, by the same rules as the replay."""
+        webhook_id, now = request.path_params["id"], self.site.now()
+        unknown = Problem(404, "no-such-event", "There is no such event, or it may not be told any more.")
+        with self.site.store.read() as connection:
+            endpoint = _endpoint(connection, bearer(request), unauthorised("Send a pull key: Authorization: Bearer …"))
+            row = pull.one(connection, endpoint["id"], webhook_id, now) if _ID.fullmatch(webhook_id) else None
+            if row is None:
+                raise unknown
+            contents = articles.revisions(connection, {(row["article_id"], row["revision"])})
+            hidden = pull.hidden(connection, feeds_out.linked(contents), now)
+        if not row["begun"]:
+            with self.site.begin() as work:
+                pull.mark(work.connection, [row["id"]])
+        (event,) = feeds_out.inputs([row], contents, hidden)
+        return Response(
+            render("brief", event).body, media_type="application/json", headers={"Cache-Control": "no-store"}
+        )
+
     async def _stream(self, ask: _Ask) -> AsyncIterator[bytes]:
         """Events as they come, for some minutes: the reader then comes back with Last-Event-ID, which says what arrived."""
         clock = asyncio.get_running_loop().time
@@ -380,6 +412,7 @@ class Replay:
                 pull.give_back(work.connection, ask.endpoint["id"], ask.position, work.now)
 
 
+_ID = re.compile("msg_[0-9a-f]{32}")
 _CURSOR = re.compile(r"(?:(\d{1,18})\.)?(\d{1,18})\Z", re.ASCII)
 
 

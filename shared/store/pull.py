@@ -57,11 +57,21 @@ def newest(
 def after(connection: Connection, endpoint_id: int, position: int, now: dt.datetime, limit: int) -> list[Row]:
     """The endpoint's events above that position, in order. Of a withdrawn article only its withdrawal is left, and what it
     changed of its section."""
+    found = _told(endpoint_id, now).where(DeliveryRow.position > position)
+    return _rows(connection, found.order_by(DeliveryRow.position).limit(limit))
+
+
+def one(connection: Connection, endpoint_id: int, webhook_id: str, now: dt.datetime) -> Row | None:
+    """The endpoint's event of that id, as far as it may be told."""
+    rows = _rows(connection, _told(endpoint_id, now).where(DeliveryRow.webhook_id == webhook_id).limit(1))
+    return rows[0] if rows else None
+
+
+def _told(endpoint_id: int, now: dt.datetime) -> Select[Any]:
     told = or_(
         DeliveryRow.kind.in_((partners.WITHDRAWN, events.SECTION)), and_(ArticleRow.state == "usable", _free(now))
     )
-    found = _shown(endpoint_id).where(DeliveryRow.position > position, told)
-    return _rows(connection, found.order_by(DeliveryRow.position).limit(limit))
+    return _shown(endpoint_id).where(told)
 
 
 def _shown(endpoint_id: int) -> Select[Any]:

@@ -78,6 +78,7 @@ def test_endpoints_come_change_and_go(run: Run, stock: Stock, tmp_path: Path) ->
     changed = run("partner", "endpoint", "change", "3", "--per-minute", "0", "--concurrency", "2").out
     assert "at once: 2, a minute at most: no limit" in changed
     assert run("partner", "endpoint", "change", "2", "--layout", "usual").code == 0
+    assert "a link above bytes: 20000" in run("partner", "endpoint", "change", "3", "--link-above", "20000").out
     assert run("partner", "endpoint", "remove", "2", "--reason", "moved").code == 0
     assert [row["endpoint"] for row in run("partner", "endpoint", "list", "--json").json] == [1, 3]
     assert run("partner", "endpoint", "remove", "3", "--reason", "moved").code == 0

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from cryptography.fernet import Fernet
 from sqlalchemy import select, update
 
-from services.publish import lane, policy
+from services.publish import lane, policy, web
 from services.publish.sign import new_secret
 from shared import clock, queue, records, vault
+from shared.api import Site
 from shared.http import Door, Policy
 from shared.models import AttemptRow, DeliveryRow, EndpointRow, LaneRow
-from shared.store import engine, lanes, ledger
+from shared.settings import WebSettings
+from shared.store import engine, lanes, ledger, partners
 from shared.store.engine import Store
 from tests.publish.stocked import Stock
-from tests.serving import Rung
+from tests.serving import Rung, serving, settings
 from tests.websubbing import Loopback, Seen
 
 
@@ -112,6 +116,33 @@ def test_a_high_rate_holds_up_nothing_and_concurrency_is_kept(stock: Stock, part
     lane.drain(lanes.endpoint_lane(endpoint))
     assert (most, len(partner.seen)) == (2, 12)
     assert {row["state"] for one in ids for row in stock.deliveries(one)} == {"delivered"}
+
+
+def test_what_is_large_is_a_link_where_that_is_asked_for(
+    stock: Stock, partner: Loopback, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    endpoint = webhook(stock, partner)
+    monkeypatch.setattr(lane, "CFG", msgspec.structs.replace(lane.CFG, web=WebSettings(url="https://wire.example/")))
+    with store.write() as c:
+        partners.set_endpoint(c, endpoint, link_above=100)
+    (one,) = stock.publish(1)
+    lane.drain(lanes.endpoint_lane(endpoint))
+    data = json.loads(partner.seen[0].body)["data"]
+    assert data["link"] == f"https://wire.example/events/{partner.seen[0].headers['webhook-id']}"
+    assert "record" not in data
+    with serving(web.routes(Site(settings(tmp_path), store, now=lambda: stock.now, ring=Rung()))) as client:
+        path = data["link"].removeprefix("https://wire.example")
+        whole = client.get(path, headers={"Authorization": "Bearer pull-key"})
+        assert whole.json()["data"]["record"]["id"] == one
+        assert client.get(path).status_code == 401
+        for other in (f"msg_{'0' * 32}", "msg_x", "%00"):
+            assert client.get(f"/events/{other}", headers={"Authorization": "Bearer pull-key"}).status_code == 404
+        stock.hold(one)
+        assert client.get(path, headers={"Authorization": "Bearer pull-key"}).status_code == 404
+    stock.release(one)
+    stock.withdraw(one)
+    lane.drain(lanes.endpoint_lane(endpoint))
+    assert json.loads(partner.seen[1].body)["data"]["record"]["state"] == "withdrawn"  # never a link
 
 
 def test_a_delivery_says_what_its_format_could_not_hold(stock: Stock, partner: Loopback, tmp_path: Path) -> None:

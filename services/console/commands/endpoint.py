@@ -178,6 +178,12 @@ def change_endpoint(
     per_minute: Rate = None,
     concurrency: AtOnce = None,
     layout: Layout = None,
+    link_above: Annotated[
+        int | None,
+        typer.Option(
+            "--link-above", metavar="BYTES", min=0, help="Brief JSON that is longer carries a link; 0: never."
+        ),
+    ] = None,
     no_check: NoCheck = False,
     reason: Reason = "",
 ) -> None:
@@ -192,7 +198,8 @@ def change_endpoint(
     opening: Opening = context.obj
     if url and not no_check and endpoints.place(url).kind == "webhook":
         endpoints.check_reachable(opening.settings, url)
-    changes = {"url": url, "format": format_, "per_minute": per_minute, "at_once": concurrency, "layout": layout}
+    changes = {"url": url, "format": format_, "per_minute": per_minute, "at_once": concurrency, "layout": layout,
+               "link_above": link_above}  # fmt: skip
     show.say(opening.perform("change-endpoint", wanted, reason=reason, fields=fields_of(changes)).said)
     if format_:
         say_format(format_)
