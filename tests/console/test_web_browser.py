@@ -193,12 +193,15 @@ def test_a_hostile_page_does_nothing_even_by_itself(site: Site, world: World, ch
     """Opened as a page of its own the frame's document is as powerless."""
     screen = Screen(chromium, site)
     asked: list[str] = []
-    screen.page.on("request", lambda request: asked.append(request.url))
-    screen.page.goto(f"/articles/{world.article}/frame")
-    screen.page.wait_for_timeout(200)
+    page = screen.context.new_page()  # one that asks for nothing of the page before any more
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("console", lambda message: screen.complaints.append(message.text))
+    page.on("dialog", lambda dialog: screen.complaints.append(dialog.message))
+    page.goto(f"/articles/{world.article}/frame")
+    page.wait_for_timeout(200)
     assert asked == [f"{site.url}/articles/{world.article}/frame"]
     assert screen.complaints == []
-    assert "alert(1)" in screen.page.locator("body").inner_text()
+    assert "alert(1)" in page.locator("body").inner_text()
     screen.context.close()
 
 
