@@ -221,7 +221,7 @@ def part_command(name: Literal["feeder", "web"]) -> list[str]:
 def worker_command(worker: pipeline.Worker, settings: Settings) -> list[str]:
     """The command line of one Celery worker."""
     return [
-        sys.executable, "-m", "celery", "-A", "shared.queue:app", "worker", "-Q", ",".join(worker.queues), "-n", f"{worker.name}@%h",
+        sys.executable, "-m", "celery", "-q", "-A", "shared.queue:app", "worker", "-Q", ",".join(worker.queues), "-n", f"{worker.name}@%h",
         "-P", worker.pool, "-c", str(settings.pool_size(worker.name)), "-I", ",".join((*worker.tasks, "shared.pools")), "-l", "WARNING",
         "--without-gossip", "--without-mingle", "--without-heartbeat",
     ]  # fmt: skip

@@ -45,6 +45,7 @@ def begin(part: str, settings: LogSettings) -> None:
     """This process is that part of the wire: its log goes to standard error in the form that the settings name."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines(part) if settings.format == "json" else TextLines(part))
+    logging.captureWarnings(True)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(max(logging.WARNING, _level(settings)))  # other people's libraries talk much

@@ -22,6 +22,7 @@ def _as_before() -> Iterator[None]:
     places = [logging.getLogger(name) for name in ("", "briefwire", "briefwire.pieces")]
     before = [(place, place.level, list(place.handlers)) for place in places]
     yield
+    logging.captureWarnings(False)
     for place, level, handlers in before:
         place.setLevel(level)
         place.handlers[:] = handlers

@@ -52,8 +52,9 @@ def collector() -> Iterator[Collector]:
 @pytest.fixture
 def wire(tmp_path: Path, site: BulkSite, receiver: Receiver, collector: Collector) -> Iterator[Wire]:
     made = Wire(
-        tmp_path / "data", [host_of(site.url), host_of(receiver.url)], workers={"enrich": 1, "extract": 1, "fetch": 4}
-    )
+        tmp_path / "data", [host_of(site.url), host_of(receiver.url)], workers={"enrich": 1, "extract": 1, "fetch": 4},
+        logs={"format": "json", "pieces": True}, traces={"endpoint": collector.url},
+    )  # fmt: skip
     try:
         made.up()
         made.add_source(site.feed_url)
