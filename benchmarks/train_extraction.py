@@ -76,6 +76,12 @@ class Sample:
             [frozenset(w) if of == kind else frozenset() for of, w in told] for kind in Lexica._fields[1:]
         )
 
+    def texts(self) -> list[str]:
+        """The true text as plain elements."""
+        tags = {"h2": "h2", "h3": "h3", "h4": "h4", "li": "li"}
+        own = [piece for piece, body in zip(self.pieces, self.body.tolist(), strict=True) if body > 0]
+        return [f"<{(t := tags.get(p.box.tag, 'p'))}>{html.escape(p.text)}</{t}>" for p in own]
+
     def standing(self, names: Lexicon) -> features.Floats:
         """The first pass's features: (features, pieces)."""
         return features.plain(self.arrays, names)
@@ -108,7 +114,7 @@ def publisher(url: str | None) -> str:
 
 
 def read(folder: Path) -> list[Sample]:
-    """Every page of the three sets that can be parsed."""
+    """Every page of the three sets that can be parsed, and what is made of their texts."""
     found = []
     for kind in SETS:
         for page in pages(folder / f"{kind}.jsonl.xz"):
@@ -116,27 +122,37 @@ def read(folder: Path) -> list[Sample]:
                 root, cut = parse.page(page["html"])
             except Rejected:
                 continue
-            if not cut.pieces:
-                continue
-            sample = Sample(kind, page, cut, gather(root, page.get("url")))
-            found.append(sample)
-            if kind != "segments" and (bare := plainly(sample)) is not None:
-                found.append(bare)
-    return found
+            if cut.pieces:
+                found.append(Sample(kind, page, cut, gather(root, page.get("url"))))
+    whole = [sample for sample in found if sample.kind != "segments" and len(sample.texts()) > 3]
+    return found + [plainly(sample, whole[n - 1], n) for n, sample in enumerate(whole)]
 
 
-def plainly(sample: Sample) -> Sample | None:
-    """The page's true text again as a page of the plainest kind, with nothing around it: there all is body. So the weights learn
-    that text needs no telling class names, and that a record, printed, is read as itself."""
-    pieces = [piece for piece, body in zip(sample.pieces, sample.body, strict=True) if body > 0]
-    if len(pieces) < 4:
-        return None
-    tags = {"h2": "h2", "h3": "h3", "h4": "h4", "li": "li"}
-    body = "".join(f"<{(t := tags.get(p.box.tag, 'p'))}>{html.escape(p.text)}</{t}>" for p in pieces)
+def plainly(sample: Sample, other: Sample, number: int) -> Sample:
+    """A page's true text again as a page of the plainest kind. One in three has nothing around it: so a record, printed, is read
+    as itself. The others have text of the `other` page below, as the next article or as comments: so it shows without any class
+    name where an article ends."""
+    foreign = "" if number % 3 == 0 else _foreign(other, number % 3 == 1)
+    holder = "article" if number % 2 else "div"
     title = html.escape(next(iter(sample.titles.plain), ""))
-    markup = f"<html><head><title>{title}</title></head><body><article><h1>{title}</h1><div>{body}</div></article></body></html>"
+    markup = (
+        f"<html><head><title>{title}</title></head><body><{holder}><h1>{title}</h1><div>{''.join(sample.texts())}</div>"
+        f"</{holder}>{foreign}</body></html>"
+    )
     root, found = parse.page(markup)
-    return Sample("plain", sample.page, found, gather(root, sample.page.get("url")))
+    made = Sample("plain", sample.page, found, gather(root, sample.page.get("url")))
+    last = next(box.last for box in found.boxes if box.tag == holder)
+    made.body = (made.arrays.active < last).astype(np.float32)
+    return made
+
+
+def _foreign(other: Sample, commenting: bool) -> str:
+    """Text of another page in boxes of its own."""
+    texts = [text for text in other.texts() if text.startswith("<p>")][:6]
+    if commenting:
+        return "<div>" + "".join(f"<div><div>{text[3:13].title()}</div>{text}</div>" for text in texts) + "</div>"
+    title = html.escape(next(iter(other.titles.plain), ""))
+    return f"<div><div><h2>{title}</h2>{''.join(texts)}</div></div>"
 
 
 # What is true of a piece.
@@ -411,16 +427,17 @@ def forest(model: HistGradientBoostingClassifier, size: int) -> Forest:
         idle = size - 1 - len(nodes[0])
         whole[0].extend([*nodes[0], *[0] * idle])
         whole[1].extend([*nodes[1], *[math.inf] * idle])
-        whole[2].extend([*nodes[2], *[0xFFFF] * idle])
+        whole[2].extend([*nodes[2], *[0] * idle])
         leaves.append(values + [0.0] * (size - len(values)))
-    return Forest(
-        np.array(whole[0], np.int32), np.array(whole[1], np.float32), np.array(whole[2], np.uint16),
-        np.array(leaves, np.float32), float(model._baseline_prediction[0, 0]),
-    )  # fmt: skip
+    kinds = (np.int32, np.float32, np.uint16)
+    laid = [
+        np.ascontiguousarray(np.array(part, of).reshape(-1, size - 1).T) for part, of in zip(whole, kinds, strict=True)
+    ]
+    return Forest(*laid, np.array(leaves, np.float32), float(model._baseline_prediction[0, 0]))
 
 
 def _unroll(nodes: Any, at: int, values: list[float], out: tuple[list[int], list[float], list[int]]) -> None:
-    """Leaves from left to right; an inner node's mask clears the leaves to its left."""
+    """Leaves from left to right; an inner node strikes the leaves of its left side."""
     node = nodes[at]
     if node["is_leaf"]:
         values.append(float(node["value"]))
@@ -431,7 +448,7 @@ def _unroll(nodes: Any, at: int, values: list[float], out: tuple[list[int], list
     out[2].append(0)
     before = len(values)
     _unroll(nodes, int(node["left"]), values, out)
-    out[2][slot] = 0xFFFF & ~(((1 << len(values)) - 1) & ~((1 << before) - 1))
+    out[2][slot] = ((1 << len(values)) - 1) & ~((1 << before) - 1)
     _unroll(nodes, int(node["right"]), values, out)
 
 

@@ -22,10 +22,12 @@ from services.ingest.extract.related import Printed
 
 Floats = NDArray[np.float32]
 
-IDLE = 0.02
-"""What the first pass holds less likely is not looked at again: four pieces in five of a page."""
+IDLE = 0.05
+"""What the first pass holds less likely is not looked at again."""
 LIKELY = 0.47
 STANDFIRST = 0.5
+CLEAR = 0.8
+"""A standfirst is likelier one than body, or clearly one: the first paragraph of a text is often printed in the same way."""
 FAR = 0.85
 """What a piece outside the article's own box must reach."""
 SURE_LINK = 0.9
@@ -68,6 +70,7 @@ def choose(
     related = {n for block in printed for n in range(block.first, block.last)}
     looked = [found.pieces[n] for n in np.flatnonzero(likely > IDLE).tolist()]
     never = {p.index: reason for p in looked if (reason := _never(p, titles, related))}
+    dek = np.where((dek > likely) | (dek > CLEAR), dek, 0.0).astype(np.float32)
     chosen = settled(page, likely, never)
     standing = standfirst(found, chosen, dek, never)
     for n in np.flatnonzero(chosen).tolist():

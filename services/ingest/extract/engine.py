@@ -31,7 +31,7 @@ def read(
     """The engine's own reading of a page, without a profile. `zone` holds for dates that state none; `utf8` are the page's
     bytes, where they are known to be UTF-8."""
     root, found = parse.page(decoded.text, utf8)
-    evidence = gather(root, url, found.loose, microdata="itemprop" in decoded.text)
+    evidence = gather(root, url, found.loose, microdata=b"itemprop" in utf8 if utf8 else "itemprop" in decoded.text)
     offers = fields.title_offers(evidence, found)
     printed = related.find(found)
     choice = choose.choose(found, evidence, fields.Titles(o.value for o in offers), printed, learnt)

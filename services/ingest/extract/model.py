@@ -1,7 +1,7 @@
 """Rows of features in, probabilities out: gradient-boosted trees learnt by `benchmarks/train_extraction.py`, run in numpy.
 
 A forest is evaluated for all pieces at once, without walking a tree: every inner node is compared with every piece, and each
-comparison that fails strikes out the leaves to its left; what is left standing lowest is the leaf. `weights.npz` holds the trees
+comparison that holds strikes out the leaves to its left; what is left standing lowest is the leaf. `weights.npz` holds the trees
 and the word weights.
 """
 
@@ -20,15 +20,16 @@ BATCH = 2048
 """Rows judged at once: bounds the memory that a page of a hundred thousand pieces takes."""
 LEAVES = 16
 """The most leaves a tree may have: they are bits of a 16-bit number."""
-_ALL = np.uint16(0xFFFF)
 
 
 class Forest(NamedTuple):
-    """Trees laid end to end, each of so many leaves from left to right and one inner node less (idle ones fill up)."""
+    """Trees of so many leaves from left to right and one inner node less (idle ones strike nothing). `feature`, `threshold` and
+    `strikes` (the leaves, as bits, that are out when the feature is above the threshold): (nodes, trees); `leaves`: (trees,
+    leaves)."""
 
     feature: NDArray[np.int32]
     threshold: Floats
-    mask: NDArray[np.uint16]
+    strikes: NDArray[np.uint16]
     leaves: Floats
     base: float
 
@@ -39,11 +40,11 @@ class Forest(NamedTuple):
 
     def _some(self, columns: Floats) -> Floats:
         trees, leaves = self.leaves.shape
-        struck = np.where(columns[self.feature] > self.threshold[:, None], self.mask[:, None], _ALL)
-        standing = np.bitwise_and.reduce(struck.reshape(trees, leaves - 1, -1), axis=1)
-        leaf = _lowest_bit()[standing]
+        above = columns.take(self.feature.ravel(), axis=0) > self.threshold.reshape(-1, 1)
+        struck = np.bitwise_or.reduce((above * self.strikes.reshape(-1, 1)).reshape(leaves - 1, trees, -1), axis=0)
+        leaf = _lowest_clear_bit().take(struck)
         leaf += np.arange(0, trees * leaves, leaves)[:, None]
-        score = self.leaves.ravel()[leaf].sum(axis=0) + self.base
+        score = self.leaves.ravel().take(leaf).sum(axis=0) + self.base
         likely: Floats = (1.0 / (1.0 + np.exp(-score))).astype(np.float32)
         return likely
 
@@ -69,10 +70,10 @@ class Weights(NamedTuple):
 
 
 @cache
-def _lowest_bit() -> NDArray[np.intp]:
-    """For every 16-bit number the index of its lowest set bit."""
-    numbers = np.arange(1 << LEAVES, dtype=np.int64)
-    numbers[0] = 1
+def _lowest_clear_bit() -> NDArray[np.intp]:
+    """For every 16-bit number the index of its lowest bit that is not set."""
+    numbers = ~np.arange(1 << LEAVES, dtype=np.int64) & ((1 << LEAVES) - 1)
+    numbers[-1] = 1
     lowest: NDArray[np.intp] = np.log2(numbers & -numbers).astype(np.intp)
     return lowest
 
@@ -86,8 +87,8 @@ def weights() -> Weights:
 
 
 def _forest(data: Any, name: str) -> Forest:
-    feature, threshold, mask, leaves = (data[f"{name}_{part}"] for part in Forest._fields[:-1])
-    return Forest(feature, threshold, mask, leaves, float(data[f"{name}_base"]))
+    feature, threshold, strikes, leaves = (data[f"{name}_{part}"] for part in Forest._fields[:-1])
+    return Forest(feature, threshold, strikes, leaves, float(data[f"{name}_base"]))
 
 
 def _lexicon(data: Any, name: str) -> Lexicon:

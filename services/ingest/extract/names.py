@@ -6,6 +6,8 @@ import re
 from functools import lru_cache
 
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+_STATE = re.compile(r"(?<!\S)(?:(?:(?:has|is|no|not|with|js)-|has_|is_|theme|layout)\S*|\S{61,})", re.I)
+"""Names that say how a box looks or feels at present; overlong ones are generated."""
 
 
 @lru_cache(maxsize=20_000)
@@ -13,16 +15,8 @@ def tokens(names: str) -> tuple[str, ...]:
     """The telling words of an attribute value, lower case, each once, at most 24."""
     if not names:
         return ()
-    found = dict.fromkeys(
-        w.lower() for name in names.split() if not _stateful(name) for w in _WORD.findall(name) if len(w) > 1
-    )
+    found = dict.fromkeys([w.lower() for w in _WORD.findall(_STATE.sub("", names)) if len(w) > 1])
     return tuple(found)[:24]
-
-
-def _stateful(name: str) -> bool:
-    return len(name) > 60 or name.lower().startswith(
-        ("has-", "is-", "no-", "not-", "with-", "theme", "layout", "js-", "has_", "is_")
-    )
 
 
 _RELATED = frozenset(
