@@ -429,11 +429,11 @@ def forest(model: HistGradientBoostingClassifier, size: int) -> Forest:
         whole[1].extend([*nodes[1], *[math.inf] * idle])
         whole[2].extend([*nodes[2], *[0] * idle])
         leaves.append(values + [0.0] * (size - len(values)))
-    kinds = (np.int32, np.float32, np.uint16)
-    laid = [
-        np.ascontiguousarray(np.array(part, of).reshape(-1, size - 1).T) for part, of in zip(whole, kinds, strict=True)
-    ]
-    return Forest(*laid, np.array(leaves, np.float32), float(model._baseline_prediction[0, 0]))
+    feature, threshold, strikes = (np.ascontiguousarray(np.array(part).reshape(-1, size - 1).T) for part in whole)
+    return Forest(
+        feature.astype(np.int32), threshold.astype(np.float32), strikes.astype(np.uint16), np.array(leaves, np.float32),
+        float(model._baseline_prediction[0, 0]),
+    )  # fmt: skip
 
 
 def _unroll(nodes: Any, at: int, values: list[float], out: tuple[list[int], list[float], list[int]]) -> None:

@@ -42,8 +42,7 @@ class Forest(NamedTuple):
         trees, leaves = self.leaves.shape
         above = columns.take(self.feature.ravel(), axis=0) > self.threshold.reshape(-1, 1)
         struck = np.bitwise_or.reduce((above * self.strikes.reshape(-1, 1)).reshape(leaves - 1, trees, -1), axis=0)
-        leaf = _lowest_clear_bit().take(struck)
-        leaf += np.arange(0, trees * leaves, leaves)[:, None]
+        leaf = _lowest_clear_bit().take(struck) + np.arange(0, trees * leaves, leaves)[:, None]
         score = self.leaves.ravel().take(leaf).sum(axis=0) + self.base
         likely: Floats = (1.0 / (1.0 + np.exp(-score))).astype(np.float32)
         return likely
