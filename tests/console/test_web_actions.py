@@ -69,6 +69,8 @@ def test_every_action_has_a_target_an_effect_and_a_line_in_the_audit(hand: Hand,
         "split-story",
     )  # they need their opposite first
     last = (
+        "release-source",  # no source is held here
+        "accept-source",
         "retry-entry",
         "drop-entry",
         "retry-group",
