@@ -60,7 +60,9 @@ def append(connection: Connection, events: Sequence[NewEvent], now: dt.datetime)
     keys = [(e.article_id, e.revision, e.kind, e.occurrence) for e in events]
     # Asked by article, not by the whole key: SQLite would read all of the log for a list of keys.
     found = select(EventRow.article_id, EventRow.revision, EventRow.kind, EventRow.occurrence)
-    there = {tuple(row) for row in connection.execute(found.where(EventRow.article_id.in_({e.article_id for e in events})))}
+    there = {
+        tuple(row) for row in connection.execute(found.where(EventRow.article_id.in_({e.article_id for e in events})))
+    }
     fresh = list(dict.fromkeys(e for e, key in zip(events, keys, strict=True) if key not in there))
     if not fresh:
         return []

@@ -272,7 +272,9 @@ def history(connection: Connection, row: Row, limit: int) -> list[events.Event]:
     later, owed = aliased(EventRow), aliased(DeliveryRow)
     overtaken = exists().where(later.article_id == EventRow.article_id, later.number > EventRow.number,
                                later.number <= row["history_to"], later.kind.in_(events.TELLING))  # fmt: skip
-    has = exists().where(owed.article_id == EventRow.article_id, owed.endpoint_id == row["id"], owed.kind != events.SECTION)
+    has = exists().where(
+        owed.article_id == EventRow.article_id, owed.endpoint_id == row["id"], owed.kind != events.SECTION
+    )
     found = (
         select(*EventRow.__table__.columns)
         .join(ArticleRow, ArticleRow.id == EventRow.article_id)

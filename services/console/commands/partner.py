@@ -46,7 +46,9 @@ def add(
         bool, typer.Option("--coalesce", help="Skip unsent revisions that a newer one overtakes.")
     ] = False,
     relinked: Annotated[bool, typer.Option("--relinked", help="Also when only an article's links changed.")] = False,
-    status_changes: Annotated[bool, typer.Option("--status-changes", help="Also when a section's status changed.")] = False,
+    status_changes: Annotated[
+        bool, typer.Option("--status-changes", help="Also when a section's status changed.")
+    ] = False,
     follow: endpoint.Follow = None,
     days: endpoint.Days = None,
     per_minute: endpoint.Rate = None,
@@ -126,7 +128,9 @@ def _listed(row: dict[str, Any], book: ledger.DeliveryLine | None) -> dict[str, 
     keys = ("partner", "id", "kind", "url", "format", "state", "reason", "concurrency", "position", "created_at")
     wishes = row["subscriptions"]
     asked = {"filter": " or ".join(f"({wish['filter']})" if len(wishes) > 1 else wish["filter"] for wish in wishes)}
-    flags = {name: any(wish[name] for wish in wishes) for name in ("backfill", "coalesce", "relinked", "status_changes")}
+    flags = {
+        name: any(wish[name] for wish in wishes) for name in ("backfill", "coalesce", "relinked", "status_changes")
+    }
     counts = {
         name: getattr(book, name) if book else 0 for name in ("delivered", "due", "held", "filtered", "quarantined")
     }
