@@ -165,7 +165,7 @@ def is_known(connection: Connection, source_id: int, key: str) -> bool:
 def marks(connection: Connection, source_id: int) -> dict[str, str]:
     """Key hash -> mark of every watched file that was taken in."""
     found = select(EntryRow.key_hash, EntryRow.mark).where(EntryRow.source_id == source_id, EntryRow.mark.is_not(None))
-    return dict(connection.execute(found).all())
+    return {key: str(mark) for key, mark in connection.execute(found)}
 
 
 def mark(connection: Connection, entry_id: int, mark: str) -> None:
@@ -281,7 +281,7 @@ def printed(connection: Connection, hashes: Collection[str]) -> dict[tuple[int, 
     found = select(ArticleRow.source_id, ArticleRow.content_hash, ArticleRow.published_at, ArticleRow.id).where(
         ArticleRow.content_hash.in_(list(hashes)), ArticleRow.published_at.is_not(None), ArticleRow.state == "usable"
     )
-    return {(source, digest, at): key for source, digest, at, key in connection.execute(found)} if hashes else {}
+    return {(source, digest, at): key for source, digest, at, key in connection.execute(found) if at} if hashes else {}
 
 
 def due_pages(connection: Connection, now: dt.datetime, limit: int) -> list[Row]:

@@ -179,7 +179,8 @@ def _old_events(connection: Connection, cutoff: dt.datetime) -> ColumnElement[bo
         select(func.min(EndpointRow.history_at)).where(EndpointRow.history_since.is_not(None))
     ).scalar()
     bounds = [head.planned + 1, first, owed, None if history is None else history + 1]
-    return EventRow.number < min(bound for bound in bounds if bound is not None)
+    old: ColumnElement[bool] = EventRow.number < min(bound for bound in bounds if bound is not None)
+    return old
 
 
 def _past_events(connection: Connection, going: ColumnElement[bool], cutoff: dt.datetime) -> list[str]:
