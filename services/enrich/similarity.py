@@ -131,6 +131,8 @@ class Copying(msgspec.Struct, frozen=True):
     """No copy below this share of the wording."""
     untouched: float = 0.8
     same_numbers: float = 0.75
+    short: int = 30
+    """Of texts with fewer shingles ("Sets payout, 7.1 cts") every number of the one must stand in the other."""
 
 
 COPY_MEASURES = (
@@ -257,6 +259,8 @@ def is_copy(seen: Wording, cosine: float) -> bool:
     """Whether two texts with this in common are one text: re-published, cut or edited."""
     rule = _copying()
     if seen.contained < rule.least or seen.shorter == 0:
+        return False
+    if seen.shorter < rule.short and seen.numbers < 1.0:
         return False
     if seen.contained >= rule.untouched and seen.fewer_numbers and seen.numbers < rule.same_numbers:
         return False

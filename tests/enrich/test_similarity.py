@@ -151,3 +151,12 @@ def test_profiles_survive_the_store() -> None:
 
 def test_no_candidates_no_judgements() -> None:
     assert similarity.compare(profile(*briefs.FERRY), [], {}) == []
+
+
+def test_short_templates_with_another_number_are_no_copies() -> None:
+    paid = (
+        "Mthly div {0} cts vs {0} cts prior. Pay March 31, record March 16. Note: Harbour Coastal Insured Income Fund."
+    )
+    one, other = (profile("Harbour Coastal sets payout", paid.format(cents)) for cents in ("7.1", "6.4"))
+    assert judge(one, other).relation == "same_story"
+    assert judge(one, one).relation == "duplicate"
