@@ -395,7 +395,7 @@ class Learner:
         return fit(rows, goals, STANDFIRST)
 
 
-FIRST, SECOND, STANDFIRST = (30, 8, 0.18), (100, 16, 0.09), (30, 8, 0.18)
+FIRST, SECOND, STANDFIRST = (50, 16, 0.09), (150, 16, 0.06), (50, 16, 0.09)
 """Trees of each forest, leaves of a tree, and how fast they learn."""
 
 

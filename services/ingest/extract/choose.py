@@ -24,13 +24,13 @@ Floats = NDArray[np.float32]
 
 IDLE = 0.05
 """What the first pass holds less likely is not looked at again."""
-LIKELY = 0.47
+LIKELY = 0.55
 STANDFIRST = 0.5
 CLEAR = 0.8
 """A standfirst is likelier one than body, or clearly one: the first paragraph of a text is often printed in the same way."""
-FAR = 0.85
+FAR = 0.92
 """What a piece outside the article's own box must reach."""
-SURE_LINK = 0.9
+SURE_LINK = 0.8
 BETWEEN = 0.3
 """What is enough for a piece between two chosen ones, and for a heading above one."""
 _CAPTIONS = frozenset(["caption", "captions", "figcaption", "credit", "credits"])
