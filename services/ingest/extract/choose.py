@@ -28,9 +28,9 @@ LIKELY = 0.55
 STANDFIRST = 0.5
 CLEAR = 0.8
 """A standfirst is likelier one than body, or clearly one: the first paragraph of a text is often printed in the same way."""
-FAR = 0.92
+FAR = 0.85
 """What a piece outside the article's own box must reach."""
-SURE_LINK = 0.8
+SURE_LINK = 0.9
 BETWEEN = 0.3
 """What is enough for a piece between two chosen ones, and for a heading above one."""
 _CAPTIONS = frozenset(["caption", "captions", "figcaption", "credit", "credits"])
