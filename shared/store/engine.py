@@ -155,7 +155,8 @@ def _sqlite_engine(url: URL, *, pool: Any, readonly: bool = False, max_mb: float
             "journal_mode=WAL",
             "synchronous=FULL",
             "foreign_keys=ON",
-            "cache_size=-32000",
+            "cache_size=-64000",
+            "wal_autocheckpoint=8000",  # fewer checkpoints: each writes pages that the next commits write again
             "temp_store=MEMORY",
         ):
             raw.execute(f"PRAGMA {pragma}")
