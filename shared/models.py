@@ -541,6 +541,7 @@ class DeliveryRow(Base):
     reason: Mapped[str | None] = mapped_column(String(60))
     delivered_at: Mapped[dt.datetime | None]
     omitted: Mapped[str | None]  # fields of the record that the format could not hold, parted by spaces
+    wanted_by: Mapped[str | None]  # subscriptions whose filter matched, as " 3 7 "; their feeds are made of it
     __table_args__ = (
         UniqueConstraint("endpoint_id", "event_number"),
         UniqueConstraint("endpoint_id", "position"),
@@ -680,10 +681,11 @@ class PushRow(Base):
 
 
 class FeedStateRow(Base):
-    """What an endpoint's feed last held (a digest), and since when: its Last-Modified."""
+    """What a feed last held (a digest), and since when: its Last-Modified. `subscription_id` 0 is the endpoint's whole feed."""
 
     __tablename__ = "feed_state"
     endpoint_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    subscription_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False, server_default="0")
     digest: Mapped[str] = mapped_column(String(64))
     changed_at: Mapped[dt.datetime]
 
@@ -692,7 +694,8 @@ class HubRow(Leased, Base):
     """A subscriber of our WebSub hub: one topic (a feed's address) and one callback.
 
     What the subscriber asked for last stands in `wanted` until it is verified. A verified subscription delivers through the
-    endpoint `endpoint_id`; `parent_id` is the endpoint whose feed the topic is.
+    endpoint `endpoint_id`; `parent_id` is the endpoint whose feed the topic is, `subscription_id` the one of its subscriptions
+    whose own feed it is (None: the whole feed).
     """
 
     __tablename__ = "hub"
@@ -702,6 +705,7 @@ class HubRow(Leased, Base):
     callback: Mapped[str]
     format: Mapped[str] = mapped_column(String(20))
     parent_id: Mapped[int] = mapped_column(BigInteger)
+    subscription_id: Mapped[int | None] = mapped_column(BigInteger)
     endpoint_id: Mapped[int | None] = mapped_column(BigInteger, index=True)
     wanted: Mapped[str | None] = mapped_column(String(12))  # subscribe | unsubscribe
     wanted_s: Mapped[int] = mapped_column(default=0)

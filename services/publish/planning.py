@@ -95,7 +95,19 @@ def _one(subject: Subject, row: Row, followed: set[tuple[int, str]], installatio
     webhook_id = sign.delivery_id(name, event.article_id, event.revision, event.kind, event.occurrence)
     held = subject.held and event.kind != partners.WITHDRAWN
     coalesce = any(wish["coalesce"] for wish in row["subscriptions"])
-    return partners.Planned(row["id"], event, webhook_id, held, coalesce)
+    by = wanted_by(subject.facts, row, already_sent=sent) if row["kind"] != "websub" else ()
+    return partners.Planned(row["id"], event, webhook_id, held, coalesce, by)
+
+
+def wanted_by(facts: routing.EventFacts, row: Row, *, already_sent: bool) -> tuple[int, ...]:
+    """The subscriptions that want the event for its own sake: their feeds hold its article."""
+    kept = []
+    for wish in endpoint_facts(row, already_sent=False).subscriptions:
+        # Having the article counts where each revision is judged anew; to follow it by another's wish is no wish of its own.
+        alone = routing.EndpointFacts(str(row["id"]), row["format"], (wish,), already_sent and not wish.follow)
+        if isinstance(routing.decide(facts, alone), routing.Deliver):
+            kept.append(int(wish.id))
+    return tuple(kept)
 
 
 def endpoint_facts(row: Row, *, already_sent: bool) -> routing.EndpointFacts:

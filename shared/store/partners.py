@@ -31,13 +31,17 @@ WITHDRAWN = "article.withdrawn"
 
 
 class Planned(msgspec.Struct, frozen=True):
-    """What the planner decided for one event and endpoint: a delivery under this id, or None: filtered."""
+    """What the planner decided for one event and endpoint: a delivery under this id, or None: filtered.
+
+    `wanted_by` are the subscriptions that would have it for its own sake, not only to follow what came before.
+    """
 
     endpoint_id: int
     event: events.Event
     webhook_id: str | None
     held: bool = False
     coalesce: bool = False
+    wanted_by: tuple[int, ...] = ()
 
 
 class Tried(msgspec.Struct, frozen=True):
@@ -296,6 +300,7 @@ def plan_past(connection: Connection, past: Past, now: dt.datetime) -> list[str]
     owed = select(DeliveryRow.article_id).where(
         DeliveryRow.endpoint_id == past.endpoint_id,
         DeliveryRow.article_id.in_([item.event.article_id for item in wanted]),
+        DeliveryRow.kind != events.SECTION,
     )
     known = set(connection.execute(owed).scalars())  # planned since, by an event of its own
     position, rows = start, list[Row]()
@@ -338,7 +343,7 @@ def _delivery_row(item: Planned, position: int | None, now: dt.datetime) -> Row:
         "endpoint_id": item.endpoint_id, "event_number": event.number, "article_id": event.article_id,
         "revision": event.revision, "kind": event.kind, "occurrence": event.occurrence, "webhook_id": item.webhook_id,
         "state": "held" if item.held else "due", "position": position, "due_at": None if item.held else now,
-        "begun": 0, "attempts": 0,
+        "begun": 0, "attempts": 0, "wanted_by": f" {' '.join(map(str, item.wanted_by))} " if item.wanted_by else None,
     }  # fmt: skip
 
 
