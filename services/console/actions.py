@@ -418,10 +418,7 @@ def _code(order: Order) -> tuple[str, str]:
 
 
 def _event(work: Work, kind: str, row: Row) -> events.NewEvent:
-    past = [
-        e for e in events.of_article(work.connection, row["id"]) if e.kind == kind and e.revision == row["revision"]
-    ]
-    occurrence = max((e.occurrence for e in past), default=-1) + 1
+    occurrence = events.occurrences(work.connection, kind, [row["id"]]).get(row["id"], 0)
     return events.NewEvent(kind, row["id"], row["revision"], row["backfill"], occurrence)
 
 

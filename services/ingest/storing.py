@@ -122,8 +122,7 @@ def withdraw(work: Work, article_id: str, reason: str) -> None:
         return
     articles.set_article(work.connection, article_id, state="withdrawn", reason=reason, due_at=work.now)
     work.ring("article.ingested", [article_id])  # enrichment takes it out of others' links
-    past = [e for e in events.of_article(work.connection, article_id) if e.kind == "article.withdrawn"]
-    occurrence = sum(e.revision == article["revision"] for e in past)
+    occurrence = events.occurrences(work.connection, "article.withdrawn", [article_id]).get(article_id, 0)
     work.log(events.NewEvent("article.withdrawn", article_id, article["revision"], article["backfill"], occurrence))
 
 

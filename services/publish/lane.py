@@ -260,17 +260,21 @@ def tried(sent: Sent, outcome: str, **values: Any) -> partners.Tried:
 
 
 def with_contents(connection: Connection, rows: list[Row], now: dt.datetime) -> list[Row]:
-    """Deliveries with the record and the annotations they carry, without a word of articles that may not be shown."""
+    """Deliveries with the record and the annotations they carry, without a word of articles that may not be shown.
+
+    Where the log has forgotten the event of one that is sent again, its instant is that of the revision.
+    """
     if not rows:
         return rows
     stored = articles.revisions(connection, {(row["article_id"], row["revision"]) for row in rows})
     hidden = pull.hidden(connection, feeds_out.linked(stored), now)
     told = events.told(connection, [row["event_number"] for row in rows])
+    forgotten = {row["article_id"] for row in rows if row["event_number"] not in told}
+    made = articles.made_at(connection, forgotten) if forgotten else {}
+    when = [told.get(row["event_number"]) or (made[row["article_id"], row["revision"]], None) for row in rows]
     return [
-        row
-        | dict(zip(("at", "detail"), told[row["event_number"]], strict=True))
-        | {"contents": stored[row["article_id"], row["revision"]], "hidden": hidden}
-        for row in rows
+        row | {"at": at, "detail": detail} | {"contents": stored[row["article_id"], row["revision"]], "hidden": hidden}
+        for row, (at, detail) in zip(rows, when, strict=True)
     ]
 
 

@@ -269,6 +269,12 @@ def kinds(connection: Connection, ids: Iterable[str]) -> dict[tuple[str, int], s
     return {(a, n): kind for a, n, kind in connection.execute(found.where(RevisionRow.article_id.in_(list(ids))))}
 
 
+def made_at(connection: Connection, ids: Iterable[str]) -> dict[tuple[str, int], dt.datetime]:
+    """(article id, revision) -> when the revision was stored."""
+    found = select(RevisionRow.article_id, RevisionRow.revision, RevisionRow.at)
+    return {(a, n): at for a, n, at in connection.execute(found.where(RevisionRow.article_id.in_(list(ids))))}
+
+
 def unlink(connection: Connection, article_id: str) -> list[str]:
     """Removes every link from and to an article. Returns the articles that linked to it."""
     holders = list(connection.execute(select(LinkRow.article_id).where(LinkRow.other_id == article_id)).scalars())

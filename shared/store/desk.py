@@ -11,7 +11,23 @@ from collections.abc import Collection
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Select, String, and_, case, cast, delete, func, insert, literal, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    String,
+    and_,
+    case,
+    cast,
+    delete,
+    exists,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+    update,
+)
 
 from shared import records
 from shared.models import (
@@ -437,7 +453,8 @@ def _owed() -> Select[Any]:
 def replay(connection: Connection, endpoint_id: int, first: int, last: int, now: dt.datetime) -> int:
     """Has the endpoint's deliveries at these positions sent again, in order, under their old ids. Returns how many.
 
-    Of articles that are withdrawn only the withdrawal is; of articles that are held nothing is.
+    Of articles that are withdrawn only the withdrawal is; of articles that are held nothing is; of sections only what the log
+    still knows.
     """
     barred = select(ArticleRow.id).where(
         or_(ArticleRow.state == "withdrawn", ArticleRow.held, ArticleRow.embargo_until > now)
@@ -445,18 +462,23 @@ def replay(connection: Connection, endpoint_id: int, first: int, last: int, now:
     again = (
         update(DeliveryRow)
         .where(DeliveryRow.endpoint_id == endpoint_id, DeliveryRow.position.between(first, last),
-               DeliveryRow.state.in_(["delivered", "quarantined"]),
+               DeliveryRow.state.in_(["delivered", "quarantined"]), _known_still(),
                or_(DeliveryRow.kind == "article.withdrawn", DeliveryRow.article_id.not_in(barred)))
         .values(state="due", due_at=now, attempts=0, reason=None)
     )  # fmt: skip
     return _wake_after(connection, again, endpoint_id, now)
 
 
+def _known_still() -> ColumnElement[bool]:
+    """The condition that there is something to send: what is said of a section stands in the event, which may be forgotten."""
+    return or_(DeliveryRow.kind != events.SECTION, exists().where(EventRow.number == DeliveryRow.event_number))
+
+
 def redeliver(connection: Connection, row: Row, now: dt.datetime) -> str:
     """Has one delivery sent again, unless it is out of date. Returns its new state.
 
-    due; superseded where it was not delivered and the endpoint has a newer one, or the article is withdrawn; held where the
-    article is.
+    due; superseded where it was not delivered and the endpoint has a newer one, or the article is withdrawn, or it is about a
+    section and the log has forgotten what it said; held where the article is.
     """
     newer = select(DeliveryRow.id).where(
         DeliveryRow.endpoint_id == row["endpoint_id"], DeliveryRow.article_id == row["article_id"],
@@ -464,7 +486,9 @@ def redeliver(connection: Connection, row: Row, now: dt.datetime) -> str:
     )  # fmt: skip
     this = update(DeliveryRow).where(DeliveryRow.id == row["id"], DeliveryRow.state == row["state"])
     barred = barrier(connection, row, now)
-    if row["state"] != "delivered" and (barred == "withdrawn" or connection.execute(newer.limit(1)).first()):
+    late = barred == "withdrawn" or connection.execute(newer.limit(1)).first()
+    known = connection.execute(select(DeliveryRow.id).where(DeliveryRow.id == row["id"], _known_still())).first()
+    if row["state"] != "delivered" and (late or not known):
         connection.execute(this.values(state="superseded", due_at=None))
         return "superseded"
     if barred:
