@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
@@ -14,8 +15,13 @@ from services.ingest.extract import PageInput, draft, draft_text
 from services.ingest.profiles import Profile
 from shared import text, urls
 from shared.errors import Rejected
-from shared.records import Article, Draft, Entry, Related, Verdict, block_text
+from shared.records import Article, Draft, Entry, Related, Verdict, block_text, from_json, to_json, to_plain
 
+LONGEST_SECTION, LONGEST_LANGUAGE = 100, 12
+_UNFIT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff\ud800-\udfff]")
+_ESCAPED = re.compile(
+    rb"\\(?:u00|b|f)|\xef\xbf[\xbe\xbf]"
+)  # how JSON writes most of them; text about JSON may look the same
 _LEADING_NUMBER = re.compile(r"(\d+) at \S+\Z")  # Drupal's guid: "9544 at http://site"
 
 
@@ -58,10 +64,35 @@ def extract(body: bytes, content_type: str | None, fetched_at: dt.datetime, find
             found = msgspec.structs.replace(found, verdict=_plain_verdict(page, found.verdict))
     if found.verdict.kind != "article":
         raise Rejected("not-an-article", found.verdict.reason or "The page does not look like an article.")
-    made = article(_own_language(found, finding, body), finding)
+    made = article(_own_language(_fit(found), finding, body), finding)
     printed = made.published.raw if made.published else ""
     shape = shape_of(made, found.missed, finding.entry, body)
     return Extracted(made, identity_of(made.url, finding.source, made.headline, printed), found.missed, shape)
+
+
+def _fit(page: Draft) -> Draft:
+    """Without what no store or no format can hold: control characters, which JSON-LD and pushed records may state, and a section
+    or a language that is none for its length."""
+    try:
+        suspect = _ESCAPED.search(to_json(page)) is not None
+    except UnicodeEncodeError:  # half a surrogate pair
+        suspect = True
+    if suspect:
+        page = from_json(to_json(_printable(to_plain(page))), Draft)
+    section = page.section if page.section and len(page.section) <= LONGEST_SECTION else None
+    language = page.language if page.language and len(page.language) <= LONGEST_LANGUAGE else None
+    return msgspec.structs.replace(page, section=section, language=language)
+
+
+def _printable(value: Any) -> Any:
+    match value:
+        case str():
+            return _UNFIT.sub("", value)
+        case dict():
+            return {key: _printable(one) for key, one in value.items()}
+        case list() | tuple():
+            return [_printable(one) for one in value]
+    return value
 
 
 def _own_language(page: Draft, finding: Finding, body: bytes) -> Draft:
