@@ -27,11 +27,12 @@ MOST = 1000  # subscribers of one endpoint's feeds
 SECRET_BYTES = 200
 """A secret has to be shorter (WebSub, section 5.1)."""
 
-_TOPIC = re.compile(r"/feeds/([^/?#]+)\.([a-z]+)\Z")
+_TOPIC = re.compile(r"/feeds/([^/?#]+?)(?:/([0-9]{1,15}))?\.([a-z]+)\Z")
 
 
 class Ask(msgspec.Struct, frozen=True):
-    """What a form asks of the hub. `token` and `ending` are read from the topic, which stays as it was written."""
+    """What a form asks of the hub. `token`, `subscription_id` (None: the endpoint's whole feed) and `ending` are read from the
+    topic, which stays as it was written."""
 
     mode: Mode
     topic: str
@@ -40,6 +41,7 @@ class Ask(msgspec.Struct, frozen=True):
     callback: str
     lease_s: int
     secret: str | None
+    subscription_id: int | None = None
 
 
 class Subscriber(msgspec.Struct, frozen=True):
@@ -69,13 +71,14 @@ def read(body: bytes) -> Ask:
         raise Rejected("bad-mode", "hub.mode is subscribe or unsubscribe.")
     topic, callback = fields.get("hub.topic", ""), fields.get("hub.callback", "")
     found = _TOPIC.search(urllib.parse.unquote(topic)) if urls.is_web(topic) else None
-    if found is None or found[2] not in feeds_out.FORMATS:
+    if found is None or found[3] not in feeds_out.FORMATS:
         raise Rejected("no-such-topic", "hub.topic is no address of a feed of this wire.")
     if not urls.is_web(callback) or not callback.isprintable():
         raise Rejected("bad-callback", "hub.callback is no http or https URL.")
     if secret is not None and (len(secret.encode()) >= SECRET_BYTES or "\0" in secret):
         raise Rejected("bad-secret", f"hub.secret has to be shorter than {SECRET_BYTES} bytes.")
-    return Ask(mode, topic, found[1], found[2], callback, _lease(fields.get("hub.lease_seconds", "")), secret)  # type: ignore[arg-type]  # narrowed above
+    lease_s, one = _lease(fields.get("hub.lease_seconds", "")), int(found[2]) if found[2] else None
+    return Ask(mode, topic, found[1], found[3], callback, lease_s, secret, one)  # type: ignore[arg-type]  # narrowed above
 
 
 def _lease(text: str) -> int:

@@ -1,6 +1,7 @@
 """What partners fetch by themselves over HTTP, and the WebSub hub.
 
 GET  /feeds/{token}.{ending}   an endpoint's newest articles: rss, atom, json, txt
+GET  /feeds/{token}/{subscription}.{ending}   of these only what one subscription wants
 GET  /events?after=CURSOR      an endpoint's events in order: at once, by long poll, or as server-sent events
 GET  /events/{id}              one event, whole
 GET  /openapi.json             all operations of the wire
@@ -21,7 +22,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute
 
-from services.publish import feeds_out, hub, portal
+from services.publish import feeds_out, hub, planning, portal
 from services.publish.portal import own
 from services.publish.render import FeedInfo, render
 from shared import api, vault
@@ -30,6 +31,7 @@ from shared.errors import Rejected
 from shared.models import Row
 from shared.openapi import Answer, Operation, Parameter, document, problem
 from shared.store import articles, keys, partners, pull, websub
+from shared.text import shorten
 
 PAGE = 50
 LONGEST_WAIT_S, STREAM_S, LOOK_S, QUIET_S = 60.0, 300.0, 0.4, 15.0
@@ -38,26 +40,31 @@ _BROKEN = {503: problem("The store does not answer; try again.")}
 _FARTHEST = 2**53 - 1  # what every JSON reader holds exactly
 _NUMBER = {"type": "integer", "minimum": 1, "maximum": _FARTHEST}
 
-FEED = Operation(
-    "GET", "/feeds/{token}.{ending}", "feed", "An endpoint's newest articles as a feed.",
-    {
-        200: Answer("The feed, with ETag and, once it has stood for a second, Last-Modified.", {
-            "application/rss+xml": {"type": "string"}, "application/atom+xml": {"type": "string"},
-            "application/feed+json": {"type": "object"}, "text/plain": {"type": "string"},
-        }),
-        304: Answer("Nothing changed."),
-        400: problem("`before` is no position."),
-        403: problem("The endpoint is paused."),
-        404: problem("There is no such feed."),
-        **_BROKEN,
-    },
-    (
-        Parameter("token", "path", "A pull key of the endpoint."),
-        Parameter("ending", "path", "The format.", {"enum": list(feeds_out.FORMATS)}),
-        Parameter("before", "query", "Only what is older than this position; `rel=next` names it.", _NUMBER),
-        Parameter("If-None-Match", "header", "The ETag of the copy you have."),
-        Parameter("If-Modified-Since", "header", "The Last-Modified of the copy you have."),
-    ),
+_FEED_ANSWERS = {
+    200: Answer("The feed, with ETag and, once it has stood for a second, Last-Modified.", {
+        "application/rss+xml": {"type": "string"}, "application/atom+xml": {"type": "string"},
+        "application/feed+json": {"type": "object"}, "text/plain": {"type": "string"},
+    }),
+    304: Answer("Nothing changed."),
+    400: problem("`before` is no position."),
+    403: problem("The endpoint is paused."),
+    404: problem("There is no such feed."),
+    **_BROKEN,
+}  # fmt: skip
+_TOKEN = Parameter("token", "path", "A pull key of the endpoint.")
+_FEED_PARAMETERS = (
+    Parameter("ending", "path", "The format.", {"enum": list(feeds_out.FORMATS)}),
+    Parameter("before", "query", "Only what is older than this position; `rel=next` names it.", _NUMBER),
+    Parameter("If-None-Match", "header", "The ETag of the copy you have."),
+    Parameter("If-Modified-Since", "header", "The Last-Modified of the copy you have."),
+)
+FEED = Operation("GET", "/feeds/{token}.{ending}", "feed", "An endpoint's newest articles as a feed.", _FEED_ANSWERS,
+                 (_TOKEN, *_FEED_PARAMETERS))  # fmt: skip
+SUBSCRIPTION_FEED = Operation(
+    "GET", "/feeds/{token}/{subscription}.{ending}", "subscriptionFeed", "The newest articles that one subscription wants, as a feed.",
+    _FEED_ANSWERS,
+    (_TOKEN, Parameter("subscription", "path", "The number of the subscription, as GET /endpoint shows it.", _NUMBER),
+     *_FEED_PARAMETERS),
 )  # fmt: skip
 _EVENTS = {
     "type": "object",
@@ -146,7 +153,8 @@ def routes(site: Site | None = None) -> list[BaseRoute]:
     """The routes of this service, over this process's store unless told otherwise."""
     at = site or here()
     return api.routes(
-        (FEED, Feeds(at).get), (EVENTS, Replay(at).get), (EVENT, Replay(at).one), (HUB, Hub(at).post), (OPENAPI, _openapi),
+        (FEED, Feeds(at).get), (SUBSCRIPTION_FEED, Feeds(at).get), (EVENTS, Replay(at).get), (EVENT, Replay(at).one),
+        (HUB, Hub(at).post), (OPENAPI, _openapi),
     ) + portal.routes(at)  # fmt: skip
 
 
@@ -171,7 +179,7 @@ def _endpoint(connection: Connection, key: str | None, unknown: Problem) -> Row:
 
 
 class Feeds:
-    """An endpoint's newest articles, for readers that poll."""
+    """An endpoint's newest articles, or one subscription's, for readers that poll."""
 
     def __init__(self, site: Site) -> None:
         self.site = site
@@ -185,7 +193,8 @@ class Feeds:
         before = _number(request.query_params.get("before"), "before")
         with self.site.store.read() as connection:
             endpoint = _endpoint(connection, token, unknown)
-            page = _Page(connection, endpoint, before, self.site.now())
+            wish = _wish(endpoint, request.path_params.get("subscription"), unknown)
+            page = _Page(connection, endpoint, before, self.site.now(), wish)
         since = self._since(endpoint["id"], page) if before is None else None
         headers = self._headers(request, page, ending, since)
         if request.method == "GET":
@@ -197,10 +206,10 @@ class Feeds:
 
     def _since(self, endpoint_id: int, page: _Page) -> dt.datetime:
         with self.site.store.read() as connection:
-            since = pull.changed_at(connection, endpoint_id, page.digest)
+            since = pull.changed_at(connection, endpoint_id, page.digest, page.subscription_id)
         if since is None:
             with self.site.begin() as work:
-                since = pull.change(work.connection, endpoint_id, page.digest, work.now)
+                since = pull.change(work.connection, endpoint_id, page.digest, work.now, page.subscription_id)
         return since
 
     def _headers(self, request: Request, page: _Page, ending: str, since: dt.datetime | None) -> dict[str, str]:
@@ -215,10 +224,11 @@ class Feeds:
 
     def _info(self, request: Request, endpoint: Row, page: _Page, since: dt.datetime | None) -> FeedInfo:
         base = self.site.base(request)
+        part = f"/subscription-{page.subscription_id}" if page.wish else ""
         return FeedInfo(
-            title=endpoint["partner"], url=self._self(request), home=base + "/",
+            title=_title(endpoint, page.wish), url=self._self(request), home=base + "/",
             updated=max([*(row["at"] for row in page.rows), since or endpoint["created_at"]]), hub=base + "/hub",
-            next_url=self._next(request, page) if page.more else None, id=f"{base}/feeds/endpoint-{endpoint['id']}",
+            next_url=self._next(request, page) if page.more else None, id=f"{base}/feeds/endpoint-{endpoint['id']}{part}",
         )  # fmt: skip
 
     def _self(self, request: Request) -> str:
@@ -238,11 +248,30 @@ class Feeds:
             pull.fetched(work.connection, endpoint["id"], page.owed, "fetched in a feed", work.now)
 
 
+def _wish(endpoint: Row, number: str | None, unknown: Problem) -> Row | None:
+    """The subscription whose feed is asked for; None where it is the endpoint's whole feed."""
+    if number is None:
+        return None
+    wish = next((one for one in endpoint["subscriptions"] if str(one["id"]) == number), None)
+    if wish is None:
+        raise unknown
+    return dict(wish)
+
+
+def _title(endpoint: Row, wish: Row | None) -> str:
+    if wish is None:
+        return str(endpoint["partner"])
+    return f"{endpoint['partner']}: {shorten(planning.wanted(wish), 100) or 'everything'}"
+
+
 class _Page:
     """What one page of a feed holds, read in one snapshot. `owed` is what a `pull` endpoint has with it."""
 
-    def __init__(self, connection: Connection, endpoint: Row, before: int | None, now: dt.datetime) -> None:
-        found = pull.newest(connection, endpoint["id"], now, PAGE + 1, before)
+    def __init__(
+        self, connection: Connection, endpoint: Row, before: int | None, now: dt.datetime, wish: Row | None
+    ) -> None:
+        self.wish, self.subscription_id = wish, int(wish["id"]) if wish else 0
+        found = pull.newest(connection, endpoint["id"], now, PAGE + 1, before, wish)
         self.rows, self.more = found[:PAGE], len(found) > PAGE
         contents = articles.revisions(connection, {(row["article_id"], row["revision"]) for row in self.rows})
         hidden = pull.hidden(connection, feeds_out.linked(contents), now)
@@ -251,7 +280,11 @@ class _Page:
         # Revisions that newer ones on the page replace, and withdrawals, which show as absence, have been told with it.
         last = before - 1 if before is not None else pull.place(connection, endpoint["id"]).position
         first = self.rows[-1]["position"] if self.more else 1
-        self.owed = pull.unfetched(connection, endpoint["id"], first, last, now) if endpoint["kind"] == "pull" else []
+        self.owed = (
+            pull.unfetched(connection, endpoint["id"], first, last, now, wish=wish)
+            if endpoint["kind"] == "pull"
+            else []
+        )
 
 
 def _unchanged(request: Request, headers: dict[str, str]) -> bool:
@@ -464,15 +497,16 @@ class Hub:
         except Rejected as error:
             raise Problem(404 if error.reason == "no-such-topic" else 400, error.reason, error.detail) from None
         with self.site.begin() as work:
-            endpoint = _endpoint(
-                work.connection, ask.token, Problem(404, "no-such-topic", "There is no feed at that address.")
-            )
+            unknown = Problem(404, "no-such-topic", "There is no feed at that address.")
+            endpoint = _endpoint(work.connection, ask.token, unknown)
+            if ask.subscription_id not in (None, *(wish["id"] for wish in endpoint["subscriptions"])):
+                raise unknown
             if ask.mode == "subscribe" and websub.count_subscribers(work.connection, endpoint["id"]) >= hub.MOST:
                 raise Problem(403, "too-many-subscribers", "The feed has as many subscribers as it may have.")
             sealed = vault.seal(self.site.settings.folder, [ask.secret] if ask.secret else [])
             asked = websub.ask(
                 work.connection, ask.mode, topic=ask.topic, callback=ask.callback, format=ask.ending, parent_id=endpoint["id"],
-                lease_s=ask.lease_s, secrets=sealed, now=work.now,
+                lease_s=ask.lease_s, secrets=sealed, now=work.now, subscription_id=ask.subscription_id,
             )  # fmt: skip
             if asked is not None:
                 work.ring("hub.due", [asked])

@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Select, case, delete, exists, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Select, case, delete, exists, func, insert, or_, select, update
 from sqlalchemy.orm import aliased
 
 from shared.errors import OperatorError
@@ -19,6 +19,7 @@ from shared.models import (
     EndpointRow,
     EventHeadRow,
     EventRow,
+    FeedStateRow,
     HubRow,
     PartnerRow,
     Row,
@@ -129,18 +130,28 @@ def set_subscription(connection: Connection, subscription_id: int, **values: Any
 
 
 def remove_subscription(connection: Connection, subscription_id: int) -> None:
-    """The wish is gone; what was planned for it goes its way."""
+    """The wish is gone, its own feed and the hub's subscribers of that too; what was planned for it goes its way."""
     connection.execute(delete(SubscriptionRow).where(SubscriptionRow.id == subscription_id))
+    connection.execute(delete(FeedStateRow).where(FeedStateRow.subscription_id == subscription_id))
+    gone = _leave_hub(connection, HubRow.subscription_id == subscription_id)
+    _stop(connection, gone)
 
 
 def remove_endpoint(connection: Connection, endpoint_id: int) -> None:
     """Nothing is planned or sent for the endpoint any more, nor for the hub's subscribers of its feeds; its log stays."""
-    subscribers = select(HubRow.endpoint_id).where(HubRow.parent_id == endpoint_id, HubRow.endpoint_id.is_not(None))
-    ids = [endpoint_id, *connection.execute(subscribers).scalars()]
-    connection.execute(delete(HubRow).where(HubRow.parent_id == endpoint_id))
-    connection.execute(
-        update(EndpointRow).where(EndpointRow.id.in_(ids)).values(state="removed", history_since=None, reason=None)
-    )
+    _stop(connection, [endpoint_id, *_leave_hub(connection, HubRow.parent_id == endpoint_id)])
+
+
+def _leave_hub(connection: Connection, which: ColumnElement[bool]) -> list[int]:
+    """These subscribers of the hub are none any more. Returns the endpoints that delivered to them."""
+    ids = connection.execute(select(HubRow.endpoint_id).where(which, HubRow.endpoint_id.is_not(None))).scalars().all()
+    connection.execute(delete(HubRow).where(which))
+    return [one for one in ids if one is not None]
+
+
+def _stop(connection: Connection, ids: Collection[int]) -> None:
+    gone = update(EndpointRow).where(EndpointRow.id.in_(list(ids)))
+    connection.execute(gone.values(state="removed", history_since=None, reason=None))
     for one in ids:
         lanes.pause(connection, lanes.endpoint_lane(one), paused=True)
 
@@ -149,23 +160,31 @@ def endpoints(connection: Connection, *, states: Collection[str] = ("active", "p
               only: int | None = None) -> list[Row]:  # fmt: skip
     """Endpoints in these states (all, or this one) with their partner's name and their subscriptions, by partner.
 
-    A subscriber of the hub (kind `websub`) wants what the endpoint wants whose feed it follows, as that stands now.
+    A subscriber of the hub (kind `websub`) wants what the endpoint or the subscription wants whose feed it follows, as that
+    stands now.
     """
     found = (
-        select(*EndpointRow.__table__.columns, PartnerRow.name.label("partner"), HubRow.parent_id)
+        select(*EndpointRow.__table__.columns, PartnerRow.name.label("partner"), HubRow.parent_id,
+               HubRow.subscription_id)
         .join(PartnerRow, PartnerRow.id == EndpointRow.partner_id)
         .outerjoin(HubRow, HubRow.endpoint_id == EndpointRow.id)
         .where(EndpointRow.state.in_(list(states)))
         .order_by(PartnerRow.name, EndpointRow.id)
-    )
+    )  # fmt: skip
     found = found if only is None else found.where(EndpointRow.id == only)
     rows = [dict(row) for row in connection.execute(found).mappings()]
     owners = {row["id"]: row.pop("parent_id") or row["id"] for row in rows}
+    one_of = {row["id"]: row.pop("subscription_id") for row in rows}
     wishes: dict[int, list[Row]] = {}
     asked = select(*SubscriptionRow.__table__.columns).where(SubscriptionRow.endpoint_id.in_(set(owners.values())))
     for wish in connection.execute(asked.order_by(SubscriptionRow.id)).mappings():
         wishes.setdefault(wish["endpoint_id"], []).append(dict(wish))
-    return [row | {"subscriptions": list(wishes.get(owners[row["id"]], []))} for row in rows]
+    return [
+        row | {"subscriptions": [
+            wish for wish in wishes.get(owners[row["id"]], []) if one_of[row["id"]] in (None, wish["id"])
+        ]}
+        for row in rows
+    ]  # fmt: skip
 
 
 def endpoint(connection: Connection, endpoint_id: int) -> Row | None:
@@ -273,18 +292,15 @@ def wanting_history(connection: Connection) -> Row | None:
 
 def history(connection: Connection, row: Row, limit: int) -> list[events.Event]:
     """The next events of the endpoint's history: of every article since then the newest one that carries its text."""
-    later, owed = aliased(EventRow), aliased(DeliveryRow)
+    later = aliased(EventRow)
     overtaken = exists().where(later.article_id == EventRow.article_id, later.number > EventRow.number,
                                later.number <= row["history_to"], later.kind.in_(events.TELLING))  # fmt: skip
-    has = exists().where(
-        owed.article_id == EventRow.article_id, owed.endpoint_id == row["id"], owed.kind != events.SECTION
-    )
     found = (
         select(*EventRow.__table__.columns)
         .join(ArticleRow, ArticleRow.id == EventRow.article_id)
         .where(EventRow.number > row["history_at"], EventRow.number <= row["history_to"], EventRow.kind.in_(events.TELLING),
                ArticleRow.state == "usable",
-               func.coalesce(ArticleRow.published_at, ArticleRow.first_seen_at) >= row["history_since"], ~overtaken, ~has)
+               func.coalesce(ArticleRow.published_at, ArticleRow.first_seen_at) >= row["history_since"], ~overtaken)
         .order_by(EventRow.number)
         .limit(limit)
     )  # fmt: skip
@@ -308,9 +324,30 @@ def plan_past(connection: Connection, past: Past, now: dt.datetime) -> list[str]
         position += not item.held
         rows.append(_delivery_row(item, None if item.held else position, now))
     insert_ignore(connection, DeliveryRow, rows, conflict=["endpoint_id", "event_number"])
+    _also_wanted(connection, past.endpoint_id, [item for item in wanted if item.event.article_id in known])
     values = {"position": position, "backfilled": EndpointRow.backfilled + len(rows), "history_at": past.upto}
     connection.execute(update(EndpointRow).where(here).values(values | ({"history_since": None} if past.done else {})))
     return _awake(connection, past.endpoint_id, now) if position != start else []
+
+
+def _also_wanted(connection: Connection, endpoint_id: int, items: Sequence[Planned]) -> None:
+    """Articles that the endpoint has, or is owed, by another wish belong to the feeds of the wishes that look back now too."""
+    by_article = {item.event.article_id: item.wanted_by for item in items}
+    newest = (
+        select(func.max(DeliveryRow.id))
+        .where(DeliveryRow.endpoint_id == endpoint_id, DeliveryRow.article_id.in_(by_article),
+               DeliveryRow.kind.in_(events.TELLING))
+        .group_by(DeliveryRow.article_id)
+    )  # fmt: skip
+    found = select(DeliveryRow.id, DeliveryRow.article_id, DeliveryRow.wanted_by).where(DeliveryRow.id.in_(newest))
+    for row in connection.execute(found).all():
+        ids = {int(one) for one in (row.wanted_by or "").split()} | set(by_article[row.article_id])
+        mark = update(DeliveryRow).where(DeliveryRow.id == row.id).values(wanted_by=_marked(ids))
+        connection.execute(mark)
+
+
+def _marked(subscriptions: Collection[int]) -> str | None:
+    return f" {' '.join(map(str, sorted(subscriptions)))} " if subscriptions else None
 
 
 def _awake(connection: Connection, endpoint_id: int, now: dt.datetime) -> list[str]:
@@ -343,7 +380,7 @@ def _delivery_row(item: Planned, position: int | None, now: dt.datetime) -> Row:
         "endpoint_id": item.endpoint_id, "event_number": event.number, "article_id": event.article_id,
         "revision": event.revision, "kind": event.kind, "occurrence": event.occurrence, "webhook_id": item.webhook_id,
         "state": "held" if item.held else "due", "position": position, "due_at": None if item.held else now,
-        "begun": 0, "attempts": 0, "wanted_by": f" {' '.join(map(str, item.wanted_by))} " if item.wanted_by else None,
+        "begun": 0, "attempts": 0, "wanted_by": _marked(item.wanted_by),
     }  # fmt: skip
 
 

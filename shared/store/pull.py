@@ -34,10 +34,12 @@ def place(connection: Connection, endpoint_id: int) -> Place:
     return Place(connection.execute(select(EventHeadRow.epoch)).scalar_one(), position)
 
 
-def newest(
-    connection: Connection, endpoint_id: int, now: dt.datetime, limit: int, before: int | None = None
-) -> list[Row]:
-    """The newest event of each article that may be shown, newest first, below the position `before` where given."""
+def newest(connection: Connection, endpoint_id: int, now: dt.datetime, limit: int, before: int | None = None,
+           wish: Row | None = None) -> list[Row]:  # fmt: skip
+    """The newest event of each article that may be shown, newest first, below the position `before` where given.
+
+    With `wish`, a subscription, only what that one wanted: the article, or where it does not follow, this very revision.
+    """
     later = aliased(DeliveryRow)
     overtaken = exists().where(
         later.endpoint_id == DeliveryRow.endpoint_id, later.article_id == DeliveryRow.article_id,
@@ -51,7 +53,20 @@ def newest(
     )
     if before is not None:
         found = found.where(DeliveryRow.position < before)
+    if wish is not None:
+        found = found.where(_of(endpoint_id, wish) if wish["follow"] else DeliveryRow.wanted_by.like(_mark(wish)))
     return _rows(connection, found.order_by(DeliveryRow.position.desc()).limit(limit))
+
+
+def _of(endpoint_id: int, wish: Row) -> Any:
+    """The condition that the subscription wanted some revision of the article."""
+    mine = aliased(DeliveryRow)
+    wanted = select(mine.article_id).where(mine.endpoint_id == endpoint_id, mine.wanted_by.like(_mark(wish)))
+    return DeliveryRow.article_id.in_(wanted)
+
+
+def _mark(wish: Row) -> str:
+    return f"% {wish['id']} %"
 
 
 def after(connection: Connection, endpoint_id: int, position: int, now: dt.datetime, limit: int) -> list[Row]:
@@ -121,15 +136,17 @@ def mark(connection: Connection, ids: Collection[int]) -> None:
     connection.execute(update(DeliveryRow).where(*shown).values(begun=1))
 
 
-def unfetched(
-    connection: Connection, endpoint_id: int, first: int, last: int, now: dt.datetime, limit: int = 500
-) -> list[Row]:
-    """What a `pull` endpoint was or may be shown at these positions and has not fetched, oldest first."""
+def unfetched(connection: Connection, endpoint_id: int, first: int, last: int, now: dt.datetime, limit: int = 500,
+              wish: Row | None = None) -> list[Row]:  # fmt: skip
+    """What a `pull` endpoint was or may be shown at these positions and has not fetched, oldest first; with `wish` only of
+    articles that this subscription wanted."""
     free = exists(select(ArticleRow.id).where(ArticleRow.id == DeliveryRow.article_id, _free(now)))
     found = select(*DeliveryRow.__table__.columns).where(
         DeliveryRow.endpoint_id == endpoint_id, DeliveryRow.state == "due", DeliveryRow.position.between(first, last),
         or_(free, DeliveryRow.begun > 0, DeliveryRow.kind == partners.WITHDRAWN),
     )  # fmt: skip
+    if wish is not None:
+        found = found.where(_of(endpoint_id, wish))
     return [dict(row) for row in connection.execute(found.order_by(DeliveryRow.position).limit(limit)).mappings()]
 
 
@@ -144,30 +161,34 @@ def fetched(connection: Connection, endpoint_id: int, rows: Collection[Row], how
         partners.record(connection, endpoint_id, tried)
 
 
-def changed_at(connection: Connection, endpoint_id: int, digest: str) -> dt.datetime | None:
-    """Since when the endpoint's feed has held this; None where it held something else when last seen."""
-    found = select(FeedStateRow.changed_at).where(
-        FeedStateRow.endpoint_id == endpoint_id, FeedStateRow.digest == digest
-    )
+def changed_at(connection: Connection, endpoint_id: int, digest: str, subscription_id: int = 0) -> dt.datetime | None:
+    """Since when the feed, of the endpoint or of one subscription, has held this; None where it held something else when last
+    seen."""
+    found = select(FeedStateRow.changed_at).where(*_feed(endpoint_id, subscription_id), FeedStateRow.digest == digest)
     return connection.execute(found).scalar()
 
 
-def change(connection: Connection, endpoint_id: int, digest: str, now: dt.datetime) -> dt.datetime:
-    """Notes that the endpoint's feed holds this from now on. Returns since when, if another request was first."""
-    before = connection.execute(
-        select(FeedStateRow.digest, FeedStateRow.changed_at)
-        .where(FeedStateRow.endpoint_id == endpoint_id)
-        .with_for_update()
-    ).first()
+def change(
+    connection: Connection, endpoint_id: int, digest: str, now: dt.datetime, subscription_id: int = 0
+) -> dt.datetime:
+    """Notes that the feed holds this from now on. Returns since when, if another request was first."""
+    here = _feed(endpoint_id, subscription_id)
+    found = select(FeedStateRow.digest, FeedStateRow.changed_at).where(*here)
+    before = connection.execute(found.with_for_update()).first()
     if before is not None and before.digest == digest:
         since: dt.datetime = before.changed_at
         return since
-    values = {"digest": digest, "changed_at": now}
+    values: Row = {"digest": digest, "changed_at": now}
     if before is None:
-        connection.execute(insert(FeedStateRow).values(endpoint_id=endpoint_id, **values))
+        keys = {"endpoint_id": endpoint_id, "subscription_id": subscription_id}
+        connection.execute(insert(FeedStateRow).values(keys | values))
     else:
-        connection.execute(update(FeedStateRow).where(FeedStateRow.endpoint_id == endpoint_id).values(values))
+        connection.execute(update(FeedStateRow).where(*here).values(values))
     return now
+
+
+def _feed(endpoint_id: int, subscription_id: int) -> tuple[Any, Any]:
+    return FeedStateRow.endpoint_id == endpoint_id, FeedStateRow.subscription_id == subscription_id
 
 
 def _rows(connection: Connection, found: Select[Any]) -> list[Row]:

@@ -24,8 +24,11 @@ Mode = Literal["subscribe", "unsubscribe"]
 
 
 def ask(connection: Connection, mode: Mode, *, topic: str, callback: str, format: str, parent_id: int, lease_s: int, secrets: str,
-        now: dt.datetime) -> int | None:  # fmt: skip
-    """What somebody asks of the hub, to be verified. Returns the row's id; None where there is nothing to unsubscribe."""
+        now: dt.datetime, subscription_id: int | None = None) -> int | None:  # fmt: skip
+    """What somebody asks of the hub, to be verified: of the endpoint `parent_id`, all or one of its subscriptions.
+
+    Returns the row's id; None where there is nothing to unsubscribe.
+    """
     pair_hash = hashlib.sha256(f"{topic}\0{callback}".encode()).hexdigest()
     wanted: Row = {
         "wanted": mode,
@@ -48,6 +51,7 @@ def ask(connection: Connection, mode: Mode, *, topic: str, callback: str, format
         "callback": callback,
         "format": format,
         "parent_id": parent_id,
+        "subscription_id": subscription_id,
     }
     return int(connection.execute(insert(HubRow).values(values).returning(HubRow.id)).scalar_one())
 
@@ -127,7 +131,8 @@ def shut_out(connection: Connection, parent_id: int) -> int:
 
 def token_of(topic: str) -> str:
     """The pull key in the address of a feed."""
-    return unquote(urlsplit(topic).path).rpartition("/")[2].rpartition(".")[0]
+    own = unquote(urlsplit(topic).path).rpartition("/feeds/")[2]
+    return own.partition("/")[0] if "/" in own else own.rpartition(".")[0]
 
 
 def verify_later(connection: Connection, row: Row, due_at: dt.datetime, reason: str) -> None:
