@@ -8,8 +8,8 @@ Everything is committed before the next step, so a kill between any two lines co
 from __future__ import annotations
 
 import datetime as dt
-import functools
 import random
+import threading
 import time
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Any
@@ -19,7 +19,7 @@ from sqlalchemy import Connection
 
 from services.publish import deliver, feeds_out, hub, policy, storage
 from services.publish.render import RenderInput, render
-from shared import clock, logs, queue, records, vault
+from shared import clock, logs, pools, queue, records, vault
 from shared.errors import Retryable
 from shared.models import LaneRow, Row
 from shared.queue import Failure, Work, attempt, begin, holding
@@ -36,9 +36,27 @@ CALL_S = CFG.deliver.deadline_s + 5.0
 LEASE_S = claims.LEASE_S + CALL_S
 
 
-@functools.cache
-def _pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(max_workers=4 * CFG.workers.deliver, thread_name_prefix="send")
+class Senders:
+    """The threads that send: four for each lane that this worker may drain at once, also after its pool was resized."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._pool: ThreadPoolExecutor | None = None
+        self.threads = 0
+
+    def submit(self, endpoint: Row, target: Target, row: Row) -> Future[Sent]:
+        """Sends one delivery on one of them. Where the size is another now, a new set of threads takes what comes from here on
+        and the old ones end with what they hold."""
+        wanted = 4 * (pools.size() or CFG.workers.deliver)
+        with self._lock:
+            if self._pool is None or wanted != self.threads:
+                if self._pool is not None:
+                    self._pool.shutdown(wait=False)
+                self._pool, self.threads = ThreadPoolExecutor(wanted, thread_name_prefix="send"), wanted
+            return self._pool.submit(send, endpoint, target, row)
+
+
+_senders = Senders()
 
 
 class Sent(msgspec.Struct, frozen=True):
@@ -159,7 +177,7 @@ class Drain:
         return taken
 
     def launch(self, row: Row) -> None:
-        self.flying[_pool().submit(send, self.endpoint, self.target, row)] = row
+        self.flying[_senders.submit(self.endpoint, self.target, row)] = row
 
     def collect(self, within_s: float, *, last: bool) -> None:
         """Waits for answers, and commits them in small batches."""
