@@ -5,13 +5,15 @@
     *.json          what may be pushed in as JSON: an address, a page, a text or a record
 
 An entry is called by the file's path within the folder, so a changed file is a revision of the same article. A file that is
-removed is no withdrawal. Names that begin with a dot or end in .part are left alone, and so is a file written to just now.
+removed is no withdrawal. Names that begin with a dot or end in .part are left alone, and so is a file written to just now, and
+what is no plain file. One that cannot be read holds up no other; the source says which.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -56,7 +58,7 @@ def poll(row: Row) -> None:
         try:
             changed = list(_changed(root_of(row["url"]), row["id"]))
             for i in range(0, len(changed), BATCH):
-                _take(row, changed[i : i + BATCH])
+                trouble = _take(row, changed[i : i + BATCH]) or trouble
         except OSError as error:
             trouble = f"folder: {row['url']} cannot be read: {error.strerror or error}."
         _settle(row, trouble)
@@ -71,11 +73,20 @@ def _settle(row: Row, trouble: str | None) -> None:
         claims.settle(work.connection, SourceRow, row, due_at=work.now + wait, **values)
 
 
-def _take(row: Row, files: Sequence[File]) -> None:
-    taken = [read(file) for file in files]
+def _take(row: Row, files: Sequence[File]) -> str | None:
+    """Takes in these files; what is wrong with one that cannot be read, which the others do not wait for."""
+    taken, trouble = [], None
+    for file in files:
+        try:
+            taken.append(read(file))
+        except FileNotFoundError:  # gone meanwhile
+            continue
+        except OSError as error:
+            trouble = f"folder: {file.name} cannot be read: {error.strerror or error}."
     with begin() as work:
         for one in taken:
             _enter(work, row, one)
+    return trouble
 
 
 def root_of(url: str) -> Path:
@@ -96,22 +107,30 @@ def listing(root: Path, now: dt.datetime) -> Iterator[File]:
         inner[:] = sorted(name for name in inner if not name.startswith("."))
         for name in sorted(names):
             path = Path(folder, name)
-            if path.suffix.lower() not in TYPES or name.startswith(".") or not path.resolve().is_relative_to(home):
+            if path.suffix.lower() not in TYPES or name.startswith(".") or not _within(home, path):
                 continue
             found = _file(home, path, now)
             if found is not None:
                 yield found
 
 
+def _within(home: Path, path: Path) -> bool:
+    try:
+        return path.resolve().is_relative_to(home)
+    except (OSError, RuntimeError):  # a link that leads to itself
+        return False
+
+
 def _file(home: Path, path: Path, now: dt.datetime) -> File | None:
     try:
-        stat = path.stat()
+        found = path.stat()
     except OSError:  # gone meanwhile
         return None
-    changed_at = dt.datetime.fromtimestamp(stat.st_mtime, dt.UTC)
-    if abs((now - changed_at).total_seconds()) < SETTLED_S:
+    changed_at = dt.datetime.fromtimestamp(found.st_mtime, dt.UTC)
+    if not stat.S_ISREG(found.st_mode) or abs((now - changed_at).total_seconds()) < SETTLED_S:
         return None
-    return File(path.relative_to(home).as_posix(), path, f"{stat.st_size}-{stat.st_mtime_ns}", changed_at)
+    name = os.fsencode(path.relative_to(home)).decode("utf-8", "backslashreplace")
+    return File(name, path, f"{found.st_size}-{found.st_mtime_ns}", changed_at)
 
 
 def read(file: File) -> Taken:

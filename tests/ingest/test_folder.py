@@ -6,6 +6,7 @@ import datetime as dt
 import json
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,10 @@ from shared.store.engine import Store
 from tests.serving import Rung
 
 TEXT = "Harbour board doubles the fare\n\nThe board doubled the fare on Monday, its minutes say, and nobody objected.\n"
-PAGE = "<!doctype html><title>Ferry</title><article><h1>Ferry stays in port</h1><p>{}</p></article>".format(
-    "The ferry stays. " * 20
-)
+PAGE = "<!doctype html><title>Ferry</title><article><h1>Ferry stays in port</h1>{}</article>".format(
+    "".join(f"<p>The ferry to {port} stays in port on Monday, said its master, since the wind from the north has not "
+            "gone down and the quay there is too short for a ship of her size.</p>" for port in ("Oxley", "Brill", "Marrow"))
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -149,3 +151,48 @@ def test_what_was_there_long_ago_is_back_fill(inbox: Path, store: Store) -> None
     put(inbox / "new.txt", TEXT.replace("fare", "toll"))
     look(store)
     assert {key: row.backfill for key, row in entries(store).items()} == {"old.txt": True, "new.txt": False}
+
+
+def test_what_is_no_plain_file_is_left_alone(inbox: Path, store: Store) -> None:
+    os.mkfifo(inbox / "a.txt")  # to open it would wait for ever
+    (inbox / "b.txt").symlink_to(inbox / "b.txt")
+    (inbox / "c.txt").symlink_to("/nowhere/at/all")
+    (inbox / "d.txt").mkdir()
+    for name in ("a.txt", "d.txt"):
+        os.utime(inbox / name, (1e9, 1e9))
+    put(inbox / "e.txt", TEXT)
+    look(store)
+    assert list(entries(store)) == ["e.txt"]
+
+
+def test_a_name_that_is_no_utf_8_is_taken_in_once(inbox: Path, store: Store) -> None:
+    for sign in (b"\xff", b"\xfe"):
+        put(Path(os.fsdecode(os.fsencode(inbox) + b"/a" + sign + b".txt")), f"{TEXT}{sign!r}")
+    for _ in range(2):
+        look(store)
+        assert sorted(entries(store)) == ["a\\xfe.txt", "a\\xff.txt"]
+
+
+def test_a_file_that_vanishes_or_cannot_be_read_holds_up_no_other(
+    inbox: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a.txt", "b.txt", "c.txt"):
+        put(inbox / name, f"{TEXT}{name}")
+    listed = folder.listing
+
+    def listing(root: Path, now: dt.datetime) -> Iterator[folder.File]:
+        for file in listed(root, now):
+            if file.name == "a.txt":
+                file.path.unlink()
+            if (
+                file.name == "b.txt"
+            ):  # who may read everything finds no file that may not be read; a folder cannot be, by anybody
+                file.path.unlink()
+                file.path.mkdir()
+            yield file
+
+    monkeypatch.setattr(folder, "listing", listing)
+    look(store)
+    assert list(entries(store)) == ["c.txt"]
+    with store.read() as c:
+        assert "b.txt cannot be read" in c.execute(select(SourceRow.last_error)).scalar_one()
