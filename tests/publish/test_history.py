@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import select, update
 
 from services.publish import planning
-from shared.models import ArticleRow, EndpointRow
+from shared.models import ArticleRow, EndpointRow, SubscriptionRow
 from shared.store import events, installation, lanes, ledger, partners
 from shared.store.engine import Store
 from tests.publish.stocked import Stock
@@ -140,3 +140,22 @@ def test_a_removed_endpoint_waits_for_no_past(stock: Stock, store: Store) -> Non
 def test_a_new_epoch_tells_old_cursors(store: Store) -> None:
     with store.write() as c:
         assert [events.new_epoch(c), events.new_epoch(c)] == [2, 3]
+
+
+def test_a_told_turn_of_a_section_is_no_possession_of_its_article(stock: Stock, store: Store) -> None:
+    """The history leaves out what the endpoint has; an event about the section that an article speaks of is not the article."""
+    (article,) = stock.publish(1)
+    published(stock, article, 1)
+    endpoint = stock.endpoint(
+        "webhook", url="http://p.example/", backfill=False, status_changes=True, filter='section = "None"'
+    )
+    with store.write() as c:
+        c.execute(update(SubscriptionRow).values(filter=""))
+        events.append(c, [events.NewEvent(events.SECTION, article, 1, False, detail="{}")], stock.now)
+    stock.plan()
+    assert [kind for _, kind, _ in owed(stock, endpoint, [article])] == [events.SECTION]
+    with store.write() as c:
+        partners.ask_history(c, endpoint, stock.now - dt.timedelta(days=7), stock.now)
+    plan_past(stock)
+    assert sorted(kind for _, kind, _ in owed(stock, endpoint, [article])) == ["article.published", events.SECTION]
+    assert balanced(store)
