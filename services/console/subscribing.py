@@ -21,6 +21,7 @@ from shared.store import lanes, partners
 
 if TYPE_CHECKING:
     from services.console.actions import Order
+    from shared.settings import Settings
 
 Said = tuple[str, str | None]
 
@@ -29,6 +30,13 @@ MOST_AT_ONCE, MOST_PER_MINUTE, MOST_DAYS, MOST_BYTES = 64, 60_000, 3650, 10_000_
 
 
 # Endpoints
+
+
+def judge_address(settings: Settings, fields: Mapping[str, str]) -> None:
+    """OperatorError where a webhook's address is refused, with the rule that refuses it. Asks the name service."""
+    url = _text(fields, "url")
+    if url and endpoints.place(url).kind == "webhook":
+        endpoints.check_reachable(settings, url)
 
 
 def add_endpoint(order: Order) -> Said:

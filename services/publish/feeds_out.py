@@ -21,6 +21,9 @@ from shared.store.partners import WITHDRAWN
 FORMATS = {"rss": "rss", "atom": "atom", "json": "jsonfeed", "txt": "text"}
 """The ending of a feed's address, and the format behind it."""
 
+ADDRESS = "/feeds/{key}.{ending}"
+SUBSCRIPTION_ADDRESS = "/feeds/{key}/%d.{ending}"
+
 _RULE = b"\n\n----------------------------------------\n\n"
 
 Contents = Mapping[tuple[str, int], tuple[bytes, bytes | None]]
@@ -32,6 +35,11 @@ class Item(msgspec.Struct, frozen=True):
     id: str
     cursor: str
     event: msgspec.Raw
+
+
+def address(base: str, subscription_id: int | None = None) -> str:
+    """Where the endpoint's whole feed is, or that of one subscription: with {key} and {ending} to be put in."""
+    return base + (ADDRESS if subscription_id is None else SUBSCRIPTION_ADDRESS % subscription_id)
 
 
 def linked(contents: Contents) -> set[str]:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from sqlalchemy import delete, select, update
 
+from services.console import redrive
 from services.publish import certify
 from shared import clock, settings, vault
 from shared.models import ArticleRow, AttemptRow, EndpointRow
@@ -124,6 +125,7 @@ def test_subscriptions_come_change_and_go(run: Run, stock: Stock) -> None:
     assert [(row["subscription"], row["filter"], row["coalesce"], row["follow"]) for row in rows] == [
         (1, "words > 1", False, True), (2, 'language = "ru"', True, False),
     ]  # fmt: skip
+    assert [row["feed"] for row in rows] == ["/feeds/{key}/1.{ending}", "/feeds/{key}/2.{ending}"]
     changed = run("partner", "subscription", "change", "2", "--filter", "", "--backfill", "--follow")
     assert "everything, back-fill too, newest revision only" in changed.out
     nothing = run("partner", "subscription", "change", "2", "--follow")
@@ -351,14 +353,53 @@ def test_the_quarantine_is_sent_again_by_query_after_a_dry_run(run: Run, stock: 
         for endpoint in (1, 2):
             attempt(stock, article_id, "dead", endpoint, status=500, reason=reason)
     assert len(run("quarantine", "list", "--json").json) == 6
-    asked = ("--of", "desk", "--why", "http-500")
+    asked = ("--partner", "desk", "--why", "http-500")
     assert len(run("quarantine", "list", *asked, "--json").json) == 2
     dry = run("quarantine", "retry", *asked, "--dry-run", "--json").json
-    assert ({row["of"] for row in dry}, {row["reason"] for row in dry}, len(dry)) == ({"desk"}, {"http-500"}, 2)
+    assert (dry["counts"], dry["done"]) == ({"delivery": 2}, [])
+    assert {(one["of"], one["reason"]) for one in dry["pieces"]} == {("desk", "http-500")}
+    told = run("quarantine", "retry", *asked, "--dry-run").out
+    assert "In quarantine, reason http-500, partner desk: 2 deliveries." in told
+    assert told.count("delivery:") == 2
+    unasked = run("quarantine", "retry", *asked)
+    assert (unasked.code, "--yes" in unasked.err) == (2, True)
     assert len(run("quarantine", "list", "--json").json) == 6
-    assert run("quarantine", "retry", *asked, "--reason", "their disk was full").out.count("goes to desk now") == 2
+    assert "2 pieces are on the way again." in run("quarantine", "retry", *asked, "--reason", "disk", "--yes").out
     assert len(run("quarantine", "list", "--json").json) == 4
-    assert run("quarantine", "retry").code == 2
-    assert run("quarantine", "retry", "--kind", "post").code == 2
-    assert len(run("quarantine", "retry", "--kind", "delivery", "--limit", "1", "--json").json) == 1
-    assert len(run("quarantine", "list", "--json").json) == 3
+    (line,) = run("audit", "--limit", "1", "--json").json
+    assert (line["action"], line["reason"]) == ("retry-query", "disk")
+    assert line["target"].startswith("2 deliveries in quarantine (reason http-500, partner desk, delivery:")
+
+
+def test_what_fits_a_query_is_given_up_and_the_rest_stays(run: Run, stock: Stock) -> None:
+    ids = stock.publish(1, 2, 3)
+    for article_id in ids:
+        attempt(stock, article_id, "dead", 1, status=400, reason="http-400")
+    assert len(run("quarantine", "list", "--endpoint", "1", "--words", ids[0], "--json").json) == 1
+    assert run("quarantine", "list", "--until", "2001-01-01", "--json").json == []
+    assert len(run("quarantine", "list", "--since", "2001-01-01 10:00", "--json").json) == 3
+    assert run("quarantine", "list", "--source", "nobody").out == "Nothing there fits that.\n"
+    assert run("quarantine", "drop", "--words", ids[0], "--yes").code == 2  # a reason is needed
+    done = run("quarantine", "drop", "--words", ids[0], "--reason", "too late", "--yes", "--json").json
+    assert (done["counts"], done["done"]) == ({"delivery": 1}, ["1 dropped."])
+    assert len(run("quarantine", "list", "--json").json) == 2
+    left = run("quarantine", "list", "--limit", "1").out
+    assert "The newest 1 of 2 deliveries; --limit shows more." in left
+    assert run("quarantine", "retry", "--kind", "delivery", "--limit", "1", "--yes", "--json").json["counts"] == {
+        "delivery": 1
+    }
+
+
+@pytest.mark.parametrize("words", [("retry",), ("retry", "--kind", "post"), ("list", "--since", "soon"),
+                                   ("retry", "--endpoint", "x"), ("drop", "--reason", "x"), ("retry", "7", "--why", "x")])  # fmt: skip
+def test_a_query_that_is_none_moves_nothing(run: Run, stock: Stock, words: tuple[str, ...]) -> None:
+    said = run("quarantine", *words)
+    assert (said.code, said.out) == (2, "")
+
+
+def test_many_pieces_go_a_thousand_at_a_time(run: Run, stock: Stock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(redrive, "AT_ONCE", 2)
+    for article_id in stock.publish(1, 2, 3):
+        attempt(stock, article_id, "dead", 1, status=500, reason="http-500")
+    done = run("quarantine", "retry", "--kind", "delivery", "--yes", "--json").json["done"]
+    assert done == ["2 pieces are on the way again.", "1 piece is on the way again."]

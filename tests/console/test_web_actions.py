@@ -14,7 +14,7 @@ from services.console.actions import ACTIONS, Done
 from shared import clock, feeder, vault
 from shared.errors import OperatorError
 from shared.models import ArticleRow, DeliveryRow, EntryRow, LaneRow
-from shared.store import articles, events, installation, intake, lanes, ledger, partners, switches, workers
+from shared.store import articles, events, installation, intake, lanes, ledger, partners, quarantine, switches, workers
 from shared.store import desk as rows
 from shared.store.engine import Store
 from tests.console import desk_world
@@ -75,6 +75,8 @@ def test_every_action_has_a_target_an_effect_and_a_line_in_the_audit(hand: Hand,
         "drop-entry",
         "retry-group",
         "drop-group",
+        "retry-query",
+        "drop-query",
         "drop-delivery",
         "retry-delivery",
         "confirm-category",
@@ -328,7 +330,9 @@ def test_a_superseded_delivery_does_not_overtake_a_newer_one(hand: Hand, world: 
 def group_reason(hand: Hand) -> str:
     """The reason that the quarantined deliveries stand under."""
     with hand.store.read() as c:
-        return str(next(group["reason"] for group in rows.quarantine_groups(c) if group["kind"] == "delivery"))
+        return str(
+            next(group["reason"] for group in quarantine.groups(c, quarantine.Query()) if group["kind"] == "delivery")
+        )
 
 
 def test_a_dropped_delivery_leaves_the_quarantine_and_the_books_balance(hand: Hand, world: World) -> None:
@@ -376,10 +380,10 @@ def test_a_group_is_moved_at_once(hand: Hand, world: World, name: str, left: tup
     hand.do(name, world.targets()["group"])
     with hand.store.read() as c:
         assert rows.quarantine_size(c) == left
-        (group,) = rows.quarantine_groups(c)
+        (group,) = quarantine.groups(c, quarantine.Query())
     hand.do(name, f"delivery:{group['owner_id']}:{group['reason']}")
     with hand.store.read() as c:
-        assert rows.quarantine_groups(c) == []
+        assert quarantine.groups(c, quarantine.Query()) == []
         assert ledger.books(c).balanced
 
 
@@ -403,6 +407,28 @@ def test_a_refused_action_says_what_to_do(site: Site, world: World) -> None:
     answer = operator.do("embargo-article", world.article, until="soon")
     assert answer.status_code == 400
     assert "That is not a date and time." in answer.text
+
+
+@pytest.mark.parametrize(
+    ("name", "url", "words"),
+    [
+        ("add-endpoint", "https://127.0.0.1/in", ("127.0.0.1 is refused", "127.0.0.0/8", "not public")),
+        ("add-endpoint", "http://[fd00::1]/in", ("fd00::1", "not public")),
+        ("change-endpoint", "http://169.254.169.254/latest", ("169.254.0.0/16", "not public")),
+        ("change-endpoint", "https://desk.example:22/in", ("Port 22 is refused",)),
+    ],
+)
+def test_the_desk_judges_an_address_first(
+    site: Site, world: World, store: Store, name: str, url: str, words: tuple[str, ...]
+) -> None:
+    admin = site.visitor("admin")
+    page = admin.get(f"/partners/{world.partner}").text
+    assert page.count(f"/do/{name}/{world.partner}") == 1  # the button is there
+    answer = admin.do(name, str(world.partner), url=url)
+    assert answer.status_code == 400
+    assert [word for word in words if word not in answer.text] == []
+    with store.read() as c:
+        assert url not in {row["url"] for row in partners.endpoints(c)}
 
 
 def test_articles_by_first_sight_use_their_index(hand: Hand) -> None:

@@ -283,6 +283,23 @@ def test_without_its_key_nobody_sees_or_does_anything(client: Client, stock: Sto
     assert audited(store) == []
 
 
+def test_each_subscription_shows_what_it_takes_and_where_its_feed_is(
+    client: Client, browser: Browser, stock: Stock, store: Store
+) -> None:
+    with store.write() as c:
+        (wish,) = partners.endpoint(c, 1)["subscriptions"]  # type: ignore[index]  # it is there
+        partners.set_subscription(c, wish["id"], filter="", status_changes=True)
+    stock.publish(1)
+    told = ask(client, "GET", "/endpoint").json()
+    (shown,) = told["subscriptions"]
+    assert shown["status_changes"] is True
+    assert "turns of a section’s status" in browser.get("/portal/filters").text
+    for address in (shown["feed"], told["feed"]):
+        assert address in browser.get("/portal/filters").text
+        feed = requests.get(address.format(key="pull-key", ending="json"), timeout=20)
+        assert [item["title"] for item in feed.json()["items"]] == ["Fare 1 rises"]
+
+
 # The pages
 
 

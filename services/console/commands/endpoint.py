@@ -9,7 +9,7 @@ import typer
 from services.console import endpoints, reasons, show
 from services.console.commands.options import Json, Reason
 from services.console.opening import Opening
-from services.publish import render
+from services.publish import feeds_out, render
 from shared.store import ledger, partners
 
 endpoint = typer.Typer(name="endpoint", help="Where a partner takes delivery.", no_args_is_help=True)
@@ -294,22 +294,24 @@ def list_subscriptions(
 ) -> None:
     """Every subscription with its number, its filter and its flags.
 
-    `own` is what the partner itself narrows it by, on its page.
+    `own` is what the partner itself narrows it by, on its page. `feed` is where only this subscription's articles are: with a pull
+    key (`briefwire key pull`) in place of {key}, and rss, atom, json or txt in place of {ending}.
 
     \b
     briefwire partner subscription list desk --json
     """
     with context.obj.read() as connection:
         rows = partners.of_partner(connection, name) if name else partners.endpoints(connection)
+    base = (context.obj.settings.web.url or "").rstrip("/")
     flags = ("backfill", "coalesce", "relinked", "status_changes", "follow")
     listed = [
         {"subscription": wish["id"], "partner": row["partner"], "endpoint": row["id"], "filter": wish["filter"], "own": wish["narrow"],
-         **{flag: wish[flag] for flag in flags}}
+         **{flag: wish[flag] for flag in flags}, "feed": feeds_out.address(base, wish["id"])}
         for row in rows for wish in row["subscriptions"] if row["kind"] != "websub"
     ]  # fmt: skip
     columns = {"subscription": "subscription", "partner": "partner", "endpoint": "endpoint", "filter": "filter", "own": "own",
                "backfill": "back-fill", "coalesce": "coalesce", "relinked": "relinked",
-               "status_changes": "status changes", "follow": "follow"}  # fmt: skip
+               "status_changes": "status changes", "follow": "follow", "feed": "feed"}  # fmt: skip
     show.listing(listed, columns, json_=json_, right=("subscription", "endpoint"), empty="No subscriptions.")
 
 

@@ -23,9 +23,12 @@ def confirm(call: Call) -> Response:
 def perform(call: Call) -> Response:
     """Does it; a browser goes back to where it came from, a program gets JSON."""
     action, target = _named(call)
+    fields = guard.fields_of(call.form)
+    if action.judge is not None:
+        action.judge(call.desk.settings, fields)
     with call.desk.begin() as work:
         done = actions.perform(
-            action, work, call.identity.name, target, reason=call.form.get("reason", ""), fields=guard.fields_of(call.form),
+            action, work, call.identity.name, target, reason=call.form.get("reason", ""), fields=fields,
             folder=call.desk.settings.folder, randomness=call.desk.randomness(),
         )  # fmt: skip
     call.desk.sampler.sample()  # the next page shows what was done

@@ -39,6 +39,8 @@ _COUNT: dict[str, Any] = {"type": "integer", "minimum": 0}
 _MAYBE_COUNT: dict[str, Any] = {"type": ["integer", "null"]}
 _NUMBER: dict[str, Any] = {"type": "integer", "minimum": 1, "maximum": _FARTHEST}
 _FLAG: dict[str, Any] = {"type": "boolean"}
+_FEED: dict[str, Any] = {"type": "string", "description": "The address of its feed: put a pull key for {key} and rss, atom, json or "
+                         "txt for {ending}."}  # fmt: skip
 
 
 def _object(**properties: dict[str, Any]) -> dict[str, Any]:
@@ -58,12 +60,13 @@ _SUBSCRIPTION = _object(
     relinked=_FLAG,
     status_changes=_FLAG,
     follow=_FLAG,
+    feed=_FEED,
 )
 _STANDING = _object(
     partner=_TEXT, endpoint=_NUMBER, kind=_TEXT, url=_TEXT, format=_TEXT, state={"enum": ["active", "paused", "disabled"]},
     reason=_MAYBE_TEXT, position=_COUNT, due=_COUNT, delivered=_COUNT, superseded=_COUNT, quarantined=_COUNT, concurrency=_COUNT,
     per_minute=_MAYBE_COUNT, rests_until=_MAYBE_TEXT, signed_by={"enum": ["v1", "v1a", None]}, verify_with=_MAYBE_TEXT,
-    cannot_hold=_list(_TEXT), subscriptions=_list(_SUBSCRIPTION),
+    cannot_hold=_list(_TEXT), feed=_FEED, subscriptions=_list(_SUBSCRIPTION),
 )  # fmt: skip
 _ATTEMPT = _object(
     id=_NUMBER, at=_TEXT, outcome={"enum": ["delivered", "retry", "dead", "disabled", "late"]}, status=_MAYBE_COUNT,
@@ -173,7 +176,7 @@ class Portal:
     def endpoint(self, request: Request, body: bytes) -> Response:
         with self.site.store.read() as connection:
             row, _ = _whose(connection, request)
-            return _answer(own.standing(connection, row, self.site.settings.folder, self.site.now()))
+            return _answer(self._standing(connection, row, request))
 
     def log(self, request: Request, body: bytes) -> Response:
         query = request.query_params
@@ -195,13 +198,10 @@ class Portal:
     def filters(self, request: Request, body: bytes) -> Response:
         with self.site.store.read() as connection:
             row, _ = _whose(connection, request)
-            return _answer(
-                {
-                    "subscriptions": own.standing(
-                        connection, row, self.site.settings.folder, self.site.now()
-                    ).subscriptions
-                }
-            )
+            return _answer({"subscriptions": self._standing(connection, row, request).subscriptions})
+
+    def _standing(self, connection: Connection, row: Row, request: Request) -> own.Standing:
+        return own.standing(connection, row, self.site.settings.folder, self.site.now(), self.site.base(request))
 
     def narrow(self, request: Request, body: bytes) -> Response:
         subscription = _path(request, "subscription")

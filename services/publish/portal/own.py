@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection
 
-from services.publish import deliver, filters, policy, render, sign, storage, trial
+from services.publish import deliver, feeds_out, filters, policy, render, sign, storage, trial
 from shared import clock, queue, records, vault
 from shared.errors import OperatorError
 from shared.models import Row
@@ -35,7 +35,10 @@ class Refused(Exception):
 
 
 class Subscription(msgspec.Struct, frozen=True):
-    """One subscription: `filter` is agreed with the operator, `own` is what the partner narrows it by; both must match."""
+    """One subscription: `filter` is agreed with the operator, `own` is what the partner narrows it by; both must match.
+
+    `feed` is the address of its own feed, with a pull key in place of {key} and rss, atom, json or txt in place of {ending}.
+    """
 
     id: int
     filter: str
@@ -45,12 +48,14 @@ class Subscription(msgspec.Struct, frozen=True):
     relinked: bool
     status_changes: bool
     follow: bool
+    feed: str
 
 
 class Standing(msgspec.Struct, frozen=True):
     """How an endpoint stands. `position` is its newest; `rests_until`: nothing is sent before then, by its own wish or breaker.
 
-    `verify_with` is the public key where the endpoint is signed for by v1a. `cannot_hold` are fields that its format lacks.
+    `verify_with` is the public key where the endpoint is signed for by v1a. `cannot_hold` are fields that its format lacks. `feed`
+    is the address of all its articles, as a subscription's.
     """
 
     partner: str
@@ -71,6 +76,7 @@ class Standing(msgspec.Struct, frozen=True):
     signed_by: str | None
     verify_with: str | None
     cannot_hold: tuple[str, ...]
+    feed: str
     subscriptions: tuple[Subscription, ...]
 
 
@@ -82,8 +88,8 @@ class Key(msgspec.Struct, frozen=True):
     this: bool
 
 
-def standing(connection: Connection, row: Row, folder: Path, now: dt.datetime) -> Standing:
-    """How the endpoint stands in this snapshot."""
+def standing(connection: Connection, row: Row, folder: Path, now: dt.datetime, base: str) -> Standing:
+    """How the endpoint stands in this snapshot. `base` is the address of the wire."""
     counts = portal.counts(connection, row["id"])
     kept = vault.unseal(folder, row["secrets"]) if row["secrets"] else ()
     v1a = bool(kept) and kept[0].startswith("whsk_")
@@ -93,11 +99,11 @@ def standing(connection: Connection, row: Row, folder: Path, now: dt.datetime) -
         counts.get("quarantined", 0), row["concurrency"], row["per_minute"], rests_until(portal.lane(connection, row["id"]), now),
         ("v1a" if v1a else "v1") if kept else None, sign.public_key(kept[0]) if v1a else None,
         render.FORMATS[row["format"]].cannot_hold if row["kind"] in ("webhook", "storage") else (),
-        tuple(_subscription(wish) for wish in row["subscriptions"]),
+        feeds_out.address(base), tuple(_subscription(wish, base) for wish in row["subscriptions"]),
     )  # fmt: skip
 
 
-def _subscription(wish: Row) -> Subscription:
+def _subscription(wish: Row, base: str) -> Subscription:
     return Subscription(
         wish["id"],
         wish["filter"],
@@ -107,6 +113,7 @@ def _subscription(wish: Row) -> Subscription:
         wish["relinked"],
         wish["status_changes"],
         wish["follow"],
+        feeds_out.address(base, wish["id"]),
     )
 
 

@@ -17,6 +17,7 @@ from typing import Any
 
 import jinja2
 import msgspec
+from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -93,9 +94,13 @@ class Pages:
 
     def overview(self, visit: Visit) -> Response:
         with self.site.store.read() as connection:
-            found = own.standing(connection, visit.row, self.site.settings.folder, self.site.now())
+            found = self._standing(connection, visit)
             newest = portal.log(connection, visit.row["id"], 8)
         return self.page("overview.html", visit, standing=found, attempts=newest, by_partner=own.BY_PARTNER)
+
+    def _standing(self, connection: Connection, visit: Visit) -> own.Standing:
+        base = self.site.base(visit.request)
+        return own.standing(connection, visit.row, self.site.settings.folder, self.site.now(), base)
 
     def log(self, visit: Visit) -> Response:
         query = visit.request.query_params
@@ -107,14 +112,14 @@ class Pages:
 
     def filters(self, visit: Visit, status: int = 200, **tried: Any) -> Response:
         with self.site.store.read() as connection:
-            found = own.standing(connection, visit.row, self.site.settings.folder, self.site.now())
+            found = self._standing(connection, visit)
         return self.page(
             "filters.html", visit, status, standing=found, **{"wrong": None, "text": "", "which": None, **tried}
         )
 
     def keys(self, visit: Visit) -> Response:
         with self.site.store.read() as connection:
-            found = own.standing(connection, visit.row, self.site.settings.folder, self.site.now())
+            found = self._standing(connection, visit)
             listed = own.keys_of(connection, visit.row, visit.key_id)
         return self.page("keys.html", visit, standing=found, keys=listed)
 
