@@ -4,7 +4,8 @@
 
 The web pages and the command line use the same table, so the same words mean the same. Targets are ids: a source's, an
 entry's, an endpoint's, a delivery's, an article's, a host ("news.example"), or a group of the quarantine
-("entry:SOURCE:REASON", "delivery:ENDPOINT:REASON"), a stage ("deliver"), a kind of worker ("fetch"), or the whole "wire".
+("entry:SOURCE:REASON", "delivery:ENDPOINT:REASON"), a query over it ("reason=http-500&partner=desk"), a stage ("deliver"),
+a kind of worker ("fetch"), or the whole "wire".
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import msgspec
 from sqlalchemy import Connection
 
-from services.console import subscribing, word
+from services.console import redrive, subscribing, word
 from services.console.accounts import Role
 from services.ingest import drift
 from services.publish import sign
@@ -30,11 +31,11 @@ from shared.store import drift as drifted
 
 if TYPE_CHECKING:
     from shared.queue import Work
-    from shared.settings import Settings
 
 Kind = Literal[
-    "source", "host", "partner", "article", "delivery", "entry", "group", "stage", "worker", "wire", "subscription"
-]
+    "source", "host", "partner", "article", "delivery", "entry", "group", "query", "stage", "worker", "wire",
+    "subscription",
+]  # fmt: skip
 
 AT_ONCE = 1000
 """How many of a group one action moves; the rest stays and can be moved by doing it again."""
@@ -77,8 +78,7 @@ class Done(msgspec.Struct, frozen=True):
 
 
 class Action(msgspec.Struct, frozen=True):
-    """One entry of the table. `effect` is a sentence with {name} in it; `grave` ones are painted so. `judge` asks the world about
-    the fields, before the transaction: OperatorError where it must not be done."""
+    """One entry of the table. `effect` is a sentence with {name} in it; `grave` ones are painted so."""
 
     name: str
     title: str
@@ -89,7 +89,6 @@ class Action(msgspec.Struct, frozen=True):
     fields: tuple[Field, ...] = ()
     needs_reason: bool = False
     grave: bool = False
-    judge: Callable[[Settings, Mapping[str, str]], None] | None = None
 
 
 def subject_of(connection: Connection, kind: Kind, target: str) -> Subject:
@@ -500,6 +499,14 @@ def drop_group(order: Order) -> Done:
     return Done(f"{n} dropped.")
 
 
+def retry_query(order: Order) -> Done:
+    return _done(redrive.retry(order.work, order.subject.row, order.fields.get("mark", "")))
+
+
+def drop_query(order: Order) -> Done:
+    return _done(redrive.drop(order.work, order.subject.row, order.reason, order.fields.get("mark", "")))
+
+
 def _ring_entry(work: Work, row: Row) -> None:
     if row["page_id"]:
         work.ring("page.fetched", [row["id"]])
@@ -591,6 +598,10 @@ def _group(connection: Connection, target: str) -> Subject | None:
     )
 
 
+def _query(connection: Connection, target: str) -> Subject | None:
+    return Subject(*redrive.fitting(connection, target))
+
+
 def _stage(_: Connection, target: str) -> Subject | None:
     return Subject(f"stage {target}", {"name": target}) if target in pipeline.STAGES else None
 
@@ -610,7 +621,7 @@ def _is_id(target: str) -> bool:
 
 _FINDERS: dict[Kind, Callable[[Connection, str], Subject | None]] = {
     "source": _source, "host": _host, "partner": _partner, "article": _article, "delivery": _delivery, "entry": _entry,
-    "group": _group, "subscription": _subscription, "stage": _stage, "worker": _worker, "wire": _wire,
+    "group": _group, "query": _query, "subscription": _subscription, "stage": _stage, "worker": _worker, "wire": _wire,
 }  # fmt: skip
 
 _WISHES = (
@@ -668,13 +679,13 @@ ACTIONS: dict[str, Action] = {action.name: action for action in (
            fields=(Field("per_minute", "A minute", "number", "0 for no limit"),)),
     Action("add-endpoint", "Add endpoint", "partner",
            "The partner of {name} gets a further endpoint, with a subscription and a lane of its own. A webhook's secret is shown once.",
-           _subscribing(subscribing.add_endpoint), role="admin", judge=subscribing.judge_address, fields=(
+           _subscribing(subscribing.add_endpoint), role="admin", fields=(
                Field("url", "Address", hint="https://desk.example/in, /srv/wire, s3://bucket/wire"),
                Field("format", "Format", hint="brief", optional=True), *_WISHES,
                Field("per_minute", "At most a minute", "number", "no limit", optional=True))),
     Action("change-endpoint", "Change endpoint", "partner",
            "What is filled in changes; positions, log and what waits go on. A disabled endpoint with a new address is active again.",
-           _subscribing(subscribing.change_endpoint), role="admin", judge=subscribing.judge_address, fields=(
+           _subscribing(subscribing.change_endpoint), role="admin", fields=(
                Field("url", "Address", optional=True), Field("format", "Format", optional=True),
                Field("per_minute", "At most a minute", "number", "0 for no limit", optional=True),
                Field("link_above", "A link instead of brief JSON above bytes", "number", "0 for never", optional=True),
@@ -739,4 +750,8 @@ ACTIONS: dict[str, Action] = {action.name: action for action in (
     Action("drop-entry", "Drop", "entry", "{name} is given up and counts as gone.", drop_entry, needs_reason=True, grave=True),
     Action("retry-group", "Retry all", "group", "{name} are taken up again where they stopped.", retry_group),
     Action("drop-group", "Drop all", "group", "{name} are given up.", drop_group, needs_reason=True, grave=True),
+    Action("retry-query", "Retry these", "query", "To take up again where it stopped: {name}. What is out of date is superseded.",
+           retry_query),
+    Action("drop-query", "Drop these", "query", "To give up: {name}. An article stays until it is withdrawn.", drop_query,
+           needs_reason=True, grave=True),
 )}  # fmt: skip

@@ -16,13 +16,13 @@ from urllib.parse import urlsplit
 import msgspec
 from sqlalchemy.engine import make_url
 
-from services.console import show, traces, trouble
+from services.console import redrive, show, traces, trouble
 from services.console.alerts import channels
 from services.console.opening import Opening
 from services.ingest import profiles, schedule
 from shared import broker, clock, http, pipeline, urls
 from shared.errors import OperatorError, Rejected, Retryable
-from shared.store import alerts, console, drift, intake, ledger, partners, switches, workers
+from shared.store import alerts, drift, intake, ledger, partners, quarantine, switches, workers
 
 _LITTLE_MB = 500
 _START_S = 60.0  # for so long after a start, workers may not have been seen yet
@@ -156,7 +156,7 @@ def _store(opening: Opening) -> Iterator[Check]:
         books, beats = ledger.books(connection), workers.all_beats(connection)
         sources, endpoints = intake.sources(connection), partners.endpoints(connection)
         held = drift.held(connection)
-        held_back, off = console.quarantined(connection, 1000), switches.off(connection)
+        held_back, off = quarantine.count(connection, quarantine.Query()), switches.off(connection)
         stuck = alerts.stuck(connection)
     if is_running(opening.settings.folder):
         yield _workers(beats, just_started=_just_started(opening.settings.folder))
@@ -168,7 +168,7 @@ def _store(opening: Opening) -> Iterator[Check]:
         yield Check(
             "quarantine",
             "hint",
-            f"{len(held_back)} pieces wait for a person",
+            f"{redrive.in_words(held_back)} in quarantine, for a person to decide",
             "`briefwire quarantine list` shows them and why.",
         )
     if books.balanced:

@@ -54,7 +54,7 @@ from shared.models import (
     TokenRow,
     WebsubRow,
 )
-from shared.store import events, lanes, search, switches
+from shared.store import events, lanes, quarantine, search, switches
 
 SAMPLE = 200
 """Attempts of one reading whose latency is measured."""
@@ -584,37 +584,6 @@ def merge_stories(connection: Connection, row: Row, story_id: str, other_id: str
 # Quarantine
 
 
-def quarantine_groups(connection: Connection) -> list[Row]:
-    """What waits for a person, by kind (entry, delivery, article), owner and reason, largest group first."""
-    entries = (
-        select(SourceRow.id.label("owner_id"), SourceRow.name.label("owner"), EntryRow.reason, func.count().label("n"),
-               func.min(EntryRow.seen_at).label("since"), func.max(EntryRow.id).label("sample"))
-        .join(SourceRow, SourceRow.id == EntryRow.source_id)
-        .where(EntryRow.state == "quarantined")
-        .group_by(SourceRow.id, SourceRow.name, EntryRow.reason)
-    )  # fmt: skip
-    owed = (
-        select(EndpointRow.id.label("owner_id"), PartnerRow.name.label("owner"), DeliveryRow.reason, func.count().label("n"),
-               func.min(EventRow.at).label("since"), func.max(DeliveryRow.id).label("sample"))
-        .join(EndpointRow, EndpointRow.id == DeliveryRow.endpoint_id)
-        .join(PartnerRow, PartnerRow.id == EndpointRow.partner_id)
-        .join(EventRow, EventRow.number == DeliveryRow.event_number)
-        .where(DeliveryRow.state == "quarantined")
-        .group_by(EndpointRow.id, PartnerRow.name, DeliveryRow.reason)
-    )  # fmt: skip
-    stuck = (
-        select(SourceRow.id.label("owner_id"), SourceRow.name.label("owner"), ArticleRow.reason, func.count().label("n"),
-               func.min(ArticleRow.first_seen_at).label("since"), func.max(ArticleRow.id).label("sample"))
-        .join(SourceRow, SourceRow.id == ArticleRow.source_id)
-        .where(*_STUCK)
-        .group_by(SourceRow.id, SourceRow.name, ArticleRow.reason)
-    )  # fmt: skip
-    rows = [row | {"kind": "entry"} for row in _all(connection, entries)]
-    rows += [row | {"kind": "delivery"} for row in _all(connection, owed)]
-    rows += [row | {"kind": "article"} for row in _all(connection, stuck)]
-    return sorted(rows, key=lambda row: (-row["n"], row["kind"], row["owner"]))
-
-
 def quarantined_entries(connection: Connection, source_id: int, reason: str | None, limit: int) -> list[Row]:
     """Quarantined entries of a source under one reason, newest first, with what the feed said."""
     found = select(*_ENTRY, EntryRow.item).where(EntryRow.source_id == source_id, EntryRow.state == "quarantined")
@@ -630,15 +599,10 @@ def quarantined_deliveries(connection: Connection, endpoint_id: int, reason: str
 def stuck_articles(connection: Connection, source_id: int, reason: str | None, limit: int) -> list[Row]:
     """Articles of a source that enrichment could not pass on, under one reason, newest first."""
     columns = (ArticleRow.id, ArticleRow.headline, ArticleRow.revision, ArticleRow.reason, ArticleRow.first_seen_at)
-    found = select(*columns).where(ArticleRow.source_id == source_id, *_STUCK, _same(ArticleRow.reason, reason))
+    found = select(*columns).where(
+        ArticleRow.source_id == source_id, *quarantine.STUCK, _same(ArticleRow.reason, reason)
+    )
     return _all(connection, found.order_by(ArticleRow.first_seen_at.desc()).limit(limit))
-
-
-_STUCK = (
-    ArticleRow.due_at.is_(None),
-    ArticleRow.enriched_revision < ArticleRow.revision,
-    ArticleRow.reason.is_not(None),
-)
 
 
 def _same(column: Any, value: str | None) -> Any:

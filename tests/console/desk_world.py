@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote_plus
 
 import msgspec
 import requests
@@ -50,7 +51,8 @@ class World(msgspec.Struct, frozen=True):
         """A target for every kind of action."""
         return {"source": str(self.source), "host": self.host, "partner": str(self.partner), "article": self.article,
                 "delivery": str(self.dead), "entry": str(self.bad_entry), "group": f"entry:{self.source}:{EVIL[:40]}",
-                "stage": "deliver", "worker": "fetch", "wire": "wire", "subscription": str(self.subscription)}  # fmt: skip
+                "stage": "deliver", "worker": "fetch", "wire": "wire", "subscription": str(self.subscription),
+                "query": f"reason={quote_plus(EVIL[:40])}"}  # fmt: skip
 
 
 def fill(store: Store, folder: Path, words: str = EVIL, url: str = EVIL_URL) -> World:

@@ -402,7 +402,7 @@ def test_queues_without_a_broker(run: Run) -> None:
     follow(run)
     said = run("queues", "--json")
     assert said.code == 3
-    assert said.json[0] == {"queue": "fetch", "messages": None, "due": 1, "waiting": 0}
+    assert said.json[0] == {"queue": "fetch", "messages": None, "due": 1, "waiting": 0, "paused": []}
     assert run("workers").code == 1
 
 

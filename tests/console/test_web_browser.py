@@ -109,7 +109,7 @@ def steps(world: World, folder: Path) -> list[tuple[str, str, dict[str, str]]]:
         (source, "release-source", {}), (source, "accept-source", {}),
         (source, "pause-host", {}), (source, "resume-host", {}), (source, "retry-entry", {}), (source, "drop-entry", {}),
         (source, "requeue-entry", {}),
-        (group, "retry-group", {}), (group, "drop-group", {}),
+        (group, "retry-group", {}), (group, "drop-group", {}), (group, "retry-query", {}), (group, "drop-query", {}),
         ("/partners", "try-partner", {}), (partner, "pause-partner", {}), (partner, "resume-partner", {}),
         (partner, "replay-partner", {"first": "1", "last": "2"}), (partner, "set-concurrency", {"at_once": "3"}),
         (partner, "set-rate", {"per_minute": "60"}), (partner, "rotate-secret", {}),
@@ -148,7 +148,7 @@ def _set_the_stage(site: Site, world: World, action: str) -> None:
     """Puts things where the action needs them: what the action before took out of quarantine, a held source, a suggestion."""
     now = clock.now()
     with site.desk.store.write() as c:
-        if action.endswith(("-entry", "-group")):
+        if action.endswith(("-entry", "-group", "-query")):
             back = {"state": "quarantined", "step": None, "due_at": None, "reason": EVIL[:40]}
             c.execute(update(EntryRow).where(EntryRow.id == world.bad_entry).values(back))
         if action.endswith("-delivery"):

@@ -16,16 +16,17 @@ LIMIT = 100_000
 
 def paths(world: World) -> list[str]:
     """Every page that shows something of the store."""
-    group = {"kind": "entry", "owner": str(world.source), "reason": EVIL[:40]}
+    group = {"of_kind": "entry", "owner": str(world.source), "of_reason": EVIL[:40]}
     query = "&".join(f"{name}={value}" for name, value in group.items())
     return [
         "/", "/sources", f"/sources/{world.source}", "/articles", "/articles?q=alert", f"/articles/{world.article}",
         f"/articles/{world.article}?revision=1", f"/articles/{world.article}/page", f"/articles/{world.other}",
         f"/articles/{world.article}/why/{world.partner}", "/partners",
         "/withdrawals", "/withdrawals?open=1",
-        f"/sources/{world.source}/test", f"/quarantine?q={EVIL}", f"/withdrawals?article={EVIL}",
+        f"/sources/{world.source}/test", f"/quarantine?words={EVIL}&source={EVIL}&kind={EVIL}", f"/quarantine?words={EVIL}&since={EVIL}",
+        f"/quarantine?reason={EVIL[:40]}", f"/do/drop-query/kind=entry?mark={EVIL}", f"/withdrawals?article={EVIL}",
         f"/partners/{world.partner}", "/quarantine", f"/quarantine?{query}",
-        f"/quarantine?kind=delivery&owner={world.partner}&reason={EVIL[:60]}", "/sections", "/ledger", "/ledger?check=1", "/audit",
+        f"/quarantine?of_kind=delivery&owner={world.partner}&of_reason={EVIL[:60]}", "/sections", "/ledger", "/ledger?check=1", "/audit",
         f"/audit?who={EVIL}", "/account", "/access", f"/do/pause-source/{world.source}?back={EVIL}",
         f"/do/withdraw-article/{world.article}", f"/do/retry-delivery/{world.dead}", f"/do/drop-entry/{world.bad_entry}",
         f"/do/no-such-action/{EVIL}", f"/do/merge-story/{world.article}?into={EVIL}", f"/articles?q={EVIL}&section={EVIL}&language={EVIL}",

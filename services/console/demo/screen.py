@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 
 from services.console import books, show
 from services.console.demo.content import briefs
-from shared.store import console, partners
+from shared.store import console, partners, quarantine
 from shared.text import shorten
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def summary(demo: Demo, connection: Connection, seen: Seen) -> None:
 
 def _ingested(demo: Demo, connection: Connection) -> None:
     by_kind = Counter(line["kind"] for line in demo.site.log if line["event"] == "published")
-    revisions, held_back = console.count_revisions(connection), console.quarantined(connection, 100)
+    revisions, held_back = console.count_revisions(connection), quarantine.found(connection, quarantine.Query(), 100)
     withdrawn = sum(row["articles"] for row in console.count_articles(connection) if row["state"] == "withdrawn")
     why = Counter(row["reason"] for row in held_back)
     rows = [

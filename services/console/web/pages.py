@@ -11,9 +11,11 @@ from services.console.web.desk import Desk
 from services.console.web.guard import Call
 from services.enrich import status
 from shared import pipeline
+from shared.errors import OperatorError
 from shared.models import Row
 from shared.store import desk as rows
 from shared.store import intake
+from shared.store import quarantine as held_back
 
 SECTIONS = 18
 MEMBERS = 60
@@ -31,15 +33,31 @@ def wire(call: Call) -> Response:
 
 
 def quarantine(call: Call) -> Response:
-    """What waits for a person, by owner and reason, as far as it holds the words asked for; of one group its members too."""
-    kind, owner, reason, words = call.query("kind"), call.number("owner"), call.query("reason") or None, call.query("q")
+    """What waits for a person, by owner and reason, as far as it fits the query asked for; of one group its members too."""
+    owner = call.number("owner")
+    group = (call.query("of_kind"), owner, call.query("of_reason") or None)
     with call.desk.store.read() as connection:
-        groups = rows.quarantine_groups(connection)
-        members = _members(connection, kind, owner, reason) if owner is not None else []
-    picked = next((g for g in groups if (g["kind"], g["owner_id"], g["reason"]) == (kind, owner, reason)), None)
-    shown = [g for g in groups if _holds(words, g["kind"], g["owner"], g["reason"])]
+        query, problem = _asked(call)
+        groups = held_back.groups(connection, query) if query else []
+        members = _members(connection, group[0], owner, group[2]) if owner is not None else []
+    picked = next((g for g in groups if (g["kind"], g["owner_id"], g["reason"]) == group), None)
     kept = [m for m in members if _holds(call.query("within"), *map(str, m.values()))]
-    return call.page("quarantine.html", groups=shown, members=kept, picked=picked, total=len(groups), many=MEMBERS)
+    given = held_back.given(query) if query else {}
+    return call.page(
+        "quarantine.html", groups=groups, members=kept, picked=picked, many=MEMBERS, given=given, problem=problem,
+        target=held_back.as_text(query) if query and given else "", kinds=held_back.KINDS, total=sum(g["n"] for g in groups),
+    )  # fmt: skip
+
+
+def _asked(call: Call) -> tuple[held_back.Query | None, str]:
+    """The query of the page's form; or none, and what is wrong with it."""
+    try:
+        return held_back.read({name: call.query(name) for name in _CRITERIA}), ""
+    except OperatorError as error:
+        return None, f"{error.what} {error.next_step}"
+
+
+_CRITERIA = ("kind", "reason", "source", "partner", "words", "since", "until")
 
 
 def _members(connection: Connection, kind: str, owner: int, reason: str | None) -> list[Row]:
