@@ -31,6 +31,7 @@ from shared.store import drift as drifted
 
 if TYPE_CHECKING:
     from shared.queue import Work
+    from shared.settings import Settings
 
 Kind = Literal[
     "source", "host", "partner", "article", "delivery", "entry", "group", "query", "stage", "worker", "wire",
@@ -78,7 +79,8 @@ class Done(msgspec.Struct, frozen=True):
 
 
 class Action(msgspec.Struct, frozen=True):
-    """One entry of the table. `effect` is a sentence with {name} in it; `grave` ones are painted so."""
+    """One entry of the table. `effect` is a sentence with {name} in it; `grave` ones are painted so. `judge` asks the world about
+    the fields, before the transaction: OperatorError where it must not be done."""
 
     name: str
     title: str
@@ -89,6 +91,7 @@ class Action(msgspec.Struct, frozen=True):
     fields: tuple[Field, ...] = ()
     needs_reason: bool = False
     grave: bool = False
+    judge: Callable[[Settings, Mapping[str, str]], None] | None = None
 
 
 def subject_of(connection: Connection, kind: Kind, target: str) -> Subject:
@@ -679,13 +682,13 @@ ACTIONS: dict[str, Action] = {action.name: action for action in (
            fields=(Field("per_minute", "A minute", "number", "0 for no limit"),)),
     Action("add-endpoint", "Add endpoint", "partner",
            "The partner of {name} gets a further endpoint, with a subscription and a lane of its own. A webhook's secret is shown once.",
-           _subscribing(subscribing.add_endpoint), role="admin", fields=(
+           _subscribing(subscribing.add_endpoint), role="admin", judge=subscribing.judge_address, fields=(
                Field("url", "Address", hint="https://desk.example/in, /srv/wire, s3://bucket/wire"),
                Field("format", "Format", hint="brief", optional=True), *_WISHES,
                Field("per_minute", "At most a minute", "number", "no limit", optional=True))),
     Action("change-endpoint", "Change endpoint", "partner",
            "What is filled in changes; positions, log and what waits go on. A disabled endpoint with a new address is active again.",
-           _subscribing(subscribing.change_endpoint), role="admin", fields=(
+           _subscribing(subscribing.change_endpoint), role="admin", judge=subscribing.judge_address, fields=(
                Field("url", "Address", optional=True), Field("format", "Format", optional=True),
                Field("per_minute", "At most a minute", "number", "0 for no limit", optional=True),
                Field("link_above", "A link instead of brief JSON above bytes", "number", "0 for never", optional=True),
