@@ -7,6 +7,7 @@ spans and its share of link text), every picture and every embed, all in page or
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 from lxml import etree
@@ -271,13 +272,27 @@ def _climb(element: Element, spine: set[Element]) -> list[Element]:
 def opening(element: Element) -> str:
     """The first texts below an element, some 100 characters."""
     found, size = [], 0
-    for text in element.itertext():
-        if text and not text.isspace():
-            found.append(text.strip())
-            size += len(text)
-            if size > 100:
-                break
+    for text in spoken(element):
+        found.append(text.strip())
+        size += len(text)
+        if size > 100:
+            break
     return squeeze(" ".join(found))[:200]
+
+
+def spoken(element: Element, depth: int = 0) -> Iterator[str]:
+    """The texts below an element that are not blank, in page order. Of the first few, lxml's own iterator is dearer."""
+    if depth > MAX_DEPTH:
+        yield from (text for text in element.itertext() if text and not text.isspace())
+        return
+    text = element.text
+    if text and not text.isspace():
+        yield text
+    for child in element:
+        yield from spoken(child, depth + 1)
+        tail = child.tail
+        if tail and not tail.isspace():
+            yield tail
 
 
 def squeeze(text: str) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import codecs
 import re
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from bs4.dammit import UnicodeDammit
 
@@ -29,24 +28,37 @@ _SINGLE_BYTE = re.compile(r"(windows-|iso-?8859|koi8|cp125)", re.I)
 _MULTIBYTE = re.compile(rb"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}")
 _SURE = 10
 """So many well-formed UTF-8 sequences do not come about by chance in a single-byte text."""
-_SAMPLE = 4096
+_SAMPLE, _CHUNK = 4096, 32_768
 _CONTROL_BYTES = bytes((*range(9), *range(14, 27), *range(28, 32)))
 _CONTROL = re.compile("[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 # Windows-1252 as browsers read it: the five bytes that Python leaves undefined stay control characters.
 _CP1252 = {b: bytes((b,)).decode("cp1252") for b in range(0x80, 0xA0) if b not in (0x81, 0x8D, 0x8F, 0x90, 0x9D)}
 
 
-class Decoded(NamedTuple):
-    """The page's text, its character set (Python's name) and what spoke for it."""
+class Decoded:
+    """A page's text, its character set (Python's name) and what spoke for it. `utf8` are the page's bytes where they are the
+    text's as they are: the parser reads those, so the text is made of them only when a stage asks for it."""
 
-    text: str
-    charset: str
-    evidence: str
+    __slots__ = ("_text", "charset", "evidence", "utf8")
+
+    def __init__(self, text: str | None, charset: str, evidence: str, utf8: bytes | None = None) -> None:
+        self._text, self.charset, self.evidence, self.utf8 = text, charset, evidence, utf8
+
+    @property
+    def text(self) -> str:
+        """The whole page as text."""
+        if self._text is None:
+            self._text = (self.utf8 or b"").decode()
+        return self._text
 
 
 def decode(content: bytes, content_type: str | None) -> Decoded:
     """The text of a page. A stated set that does not fit the bytes loses to the next; Rejected when none fits."""
     for label, evidence in _stated(content, content_type):
+        if label == "utf-8" and evidence != "bom":
+            if _well_formed(content):
+                return Decoded(None, label, evidence, content)
+            continue
         text = _strict(content, label)
         if text is not None:
             return Decoded(text.removeprefix("\ufeff"), label, evidence)
@@ -76,6 +88,17 @@ def _stated(content: bytes, content_type: str | None) -> Iterator[tuple[str, str
 def _known(label: str) -> str:
     name = label.strip().lower()
     return _WHATWG.get(name, name)
+
+
+def _well_formed(content: bytes) -> bool:
+    """Whether bytes are UTF-8, without the memory that the text of a large page takes."""
+    view, at = memoryview(content), 0
+    try:
+        while at < len(content):
+            at += codecs.utf_8_decode(view[at : at + _CHUNK], "strict", at + _CHUNK >= len(content))[1]
+    except UnicodeError:
+        return False
+    return True
 
 
 def _strict(content: bytes, label: str) -> str | None:

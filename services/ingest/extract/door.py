@@ -15,9 +15,6 @@ from shared.errors import Rejected
 from shared.records import Draft
 from shared.text import shorten
 
-_AS_THEY_ARE = frozenset(("header", "meta", "xml-declaration", "valid-utf-8"))
-"""Evidence by which bytes were decoded as UTF-8 without mending: the parser may read them as they are."""
-
 
 class PageInput(msgspec.Struct, frozen=True):
     """A page as fetched: its bytes, its final URL, the Content-Type header, and when."""
@@ -47,6 +44,5 @@ def _draft(page: PageInput, profile: Profile | None, learnt: Weights | None) -> 
         raise Rejected("page-too-large", f"{len(page.content):,} bytes; the limit is {parse.MAX_BYTES:,}.")
     decoded = decode(page.content, page.content_type)
     zone = profile.zone if profile else None
-    utf8 = page.content if decoded.charset == "utf-8" and decoded.evidence in _AS_THEY_ARE else None
-    found = engine.read(decoded, page.url, page.fetched_at, zone, learnt, utf8)
+    found = engine.read(decoded, page.url, page.fetched_at, zone, learnt)
     return profiled.apply(profile, found, decoded.text, page.url, page.fetched_at) if profile else found

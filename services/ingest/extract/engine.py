@@ -26,12 +26,11 @@ def read(
     fetched_at: dt.datetime,
     zone: str | None,
     learnt: Weights | None,
-    utf8: bytes | None = None,
 ) -> Draft:
-    """The engine's own reading of a page, without a profile. `zone` holds for dates that state none; `utf8` are the page's
-    bytes, where they are known to be UTF-8."""
-    root, found = parse.page(decoded.text, utf8)
-    evidence = gather(root, url, found.loose, microdata=b"itemprop" in utf8 if utf8 else "itemprop" in decoded.text)
+    """The engine's own reading of a page, without a profile. `zone` holds for dates that state none."""
+    root, found = parse.page(decoded)
+    microdata = b"itemprop" in decoded.utf8 if decoded.utf8 else "itemprop" in decoded.text
+    evidence = gather(root, url, found.loose, microdata=microdata)
     offers = fields.title_offers(evidence, found)
     printed = related.find(found)
     choice = choose.choose(found, evidence, fields.Titles(o.value for o in offers), printed, learnt)
@@ -47,7 +46,7 @@ def read(
         images=pictures,
         related=tuple(_related(printed, found, choice, evidence, zone)),
         removed=_removed(choice, found.skipped),
-        verdict=verdict.judge(choice.body, found, evidence, headline, decoded.text),
+        verdict=verdict.judge(choice.body, found, evidence, headline, decoded),
         origins={name: origin for name, origin in origins.items() if origin},
         charset=decoded.charset,
         charset_evidence=decoded.evidence,

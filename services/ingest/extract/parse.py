@@ -15,10 +15,13 @@ from bs4.element import NavigableString, Tag
 from lxml import etree
 
 from services.ingest.extract.blocks import Cut, cut
+from services.ingest.extract.charset import Decoded
 from shared.errors import Rejected
 
 MAX_BYTES = 16_000_000
 MAX_TAGS = 400_000
+LARGE = 8_000_000
+"""Of a page of more bytes than this it is always asked whether the tree lost any."""
 MAX_ATTRIBUTES = 500
 """A single tag with more attributes than this loses them all: libxml2's time grows with their square."""
 MANY_EQUALS = 5_000
@@ -30,36 +33,45 @@ _LONG_TAG = re.compile(r"<([a-zA-Z][\w:-]*)\s[^<>]{8000,}>")
 _ATTRIBUTE = re.compile(r"\s[^\s=\"'<>/]+")
 _MARKUP = re.compile(r"(?is)<(script|style|template|noscript|svg)\b.*?</\1\s*>|<!--.*?-->|<[^>]*>")
 _HIDDEN_IN_SOUP = frozenset({"script", "style", "template", "noscript", "svg"})
+_NEVER_IN_HEAD = frozenset({"article", "aside", "figure", "footer", "header", "main", "nav", "section"})
 _NAME = re.compile(r"[a-zA-Z][\w-]*\Z")
 _UNFIT = re.compile("[\x00-\x08\x0b\x0e-\x1f\x7f\ufffe\uffff\ud800-\udfff]")
 
 
-def page(text: str, content: bytes | None = None) -> tuple[Any, Cut]:
-    """The tree of a page and its cut; `content` are the text's bytes in UTF-8 where the caller has them. Rejected: nothing to
-    parse, or more tags than any page has."""
-    content = text.encode("utf-8", "replace") if content is None else content
-    capped = _capped(text, content)
-    root = _lxml(content if capped is text else capped.encode("utf-8", "replace"))
+def page(source: Decoded | str) -> tuple[Any, Cut]:
+    """The tree of a page and its cut. Rejected: nothing to parse, or more tags than any page has."""
+    decoded = Decoded(source, "utf-8", "given") if isinstance(source, str) else source
+    content = decoded.utf8 or decoded.text.encode("utf-8", "replace")
+    mended = _mended(decoded, content)
+    root = _lxml(content if mended is None else mended.encode("utf-8", "replace"))
     found = cut(root)
-    if (found.deep or len(capped) > 8_000_000) and _lost(capped, root):
-        root = _soup(capped)
-        found = cut(root)
+    if found.deep or len(content) > LARGE:
+        text = decoded.text if mended is None else mended
+        if _lost(text, root):
+            root = _soup(text)
+            found = cut(root)
     return root, found
 
 
-def _capped(text: str, content: bytes) -> str:
-    """The text itself, or what is left of it without NULs and monstrous tags. `content` are its bytes: they count faster."""
+def _mended(decoded: Decoded, content: bytes) -> str | None:
+    """The text without NULs and monstrous tags; None where it has none, as nearly all. `content` are its bytes in UTF-8: they
+    count faster, and need no text."""
+    if b"<" not in content:
+        _no_markup(decoded.text)
+    if len(content) > MAX_TAGS and content.count(b"<") > MAX_TAGS:
+        raise Rejected("too-many-tags", f"The page holds more than {MAX_TAGS:,} tags.")
+    many = len(content) > MANY_EQUALS and content.count(b"=") > MANY_EQUALS
+    if b"\x00" not in content and not many:
+        return None
+    text = decoded.text.replace("\x00", "")
+    return _LONG_TAG.sub(_bare, text) if many else text
+
+
+def _no_markup(text: str) -> None:
     if text.isspace() or not text:
         raise Rejected("empty-page", "The page holds nothing but white space.")
-    if len(text) > MAX_TAGS and content.count(b"<") > MAX_TAGS:
-        raise Rejected("too-many-tags", f"The page holds more than {MAX_TAGS:,} tags.")
-    if b"<" not in content and text.lstrip()[:1] in ("{", "["):
+    if text.lstrip()[:1] in ("{", "["):
         raise Rejected("not-html", "The page is JSON.")
-    if b"\x00" in content:
-        text = text.replace("\x00", "")
-    if content.count(b"=") > MANY_EQUALS:
-        text = _LONG_TAG.sub(_bare, text)
-    return text
 
 
 def _bare(match: re.Match[str]) -> str:
@@ -68,14 +80,30 @@ def _bare(match: re.Match[str]) -> str:
 
 
 def _lxml(content: bytes) -> Any:
-    parser = etree.HTMLParser(encoding="utf-8", remove_comments=True, remove_pis=True, huge_tree=True, no_network=True)
+    parser = etree.HTMLParser(
+        encoding="utf-8", no_network=True, remove_comments=True, remove_pis=True, huge_tree=True, collect_ids=False
+    )
     try:
         root = etree.fromstring(content, parser)
     except (etree.LxmlError, ValueError) as error:
         raise Rejected("unparsable", f"The parser gave up: {str(error)[:150]}") from None
     if root is None:
         raise Rejected("empty-page", "The page holds no element and no text.")
+    _embody(root)
     return root
+
+
+def _embody(root: Any) -> None:
+    """libxml2 knows no HTML 5: where no body tag was written it leaves an article in the head. From the first such on all is body."""
+    head = root.find("head")
+    first = next((child for child in head if child.tag in _NEVER_IN_HEAD), None) if head is not None else None
+    if first is None:
+        return
+    body = root.find("body")
+    if body is None:
+        body = etree.SubElement(root, "body")
+    for place, element in enumerate([first, *first.itersiblings()]):
+        body.insert(place, element)
 
 
 def _lost(text: str, root: Any) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
-from itertools import accumulate
+from itertools import accumulate, islice
 from typing import Any
 
 from services.ingest.extract import blocks as b
@@ -146,19 +146,20 @@ def _run(found: Cut, heading: Piece, end: int) -> int:
 def beyond(found: Cut, last: int) -> list[tuple[Cut, list[Printed]]]:
     """Blocks printed below the article, piece `last`, in its own article or main element or announced, but too far from any prose
     to have been cut: told by their shape, as cards. Each comes with a cut of its own."""
-    below = [
+    below = (
         element
         for element, (at, box) in zip(found.skipped, found.places, strict=True)
         if at > last and not box.flags & _APART and element.tag not in _NEVER_CARDS and _promising(element, box)
-    ]
-    parts = [b.cut(element, whole=True) for element in below[:_LOOKED_AT]]
+    )
+    looked_at = [element for element in islice(below, _LOOKED_AT) if next(element.iter("a"), None) is not None]
+    parts = [b.cut(element, whole=True) for element in looked_at]
     return [(part, whole(part)) for part in parts if cards(part)]
 
 
 def _promising(element: Any, box: Box) -> bool:
     """Whether a part stands in the article's own element, unless its heading says what else it is; elsewhere it has to be
     announced as related."""
-    first = next((text.strip() for text in element.itertext() if text and not text.isspace()), "")
+    first = next(b.spoken(element), "").strip()
     return not unrelated(first) if box.flags & (b.ARTICLE | b.MAIN) else announced(first)
 
 

@@ -14,6 +14,7 @@ from urllib.parse import unquote, urlsplit
 
 from services.ingest.extract import dates
 from services.ingest.extract.blocks import ASIDE, FOOTER, FORM, NAV, Cut, Piece
+from services.ingest.extract.charset import Decoded
 from services.ingest.extract.evidence import Evidence, types
 from services.ingest.extract.names import walled_off
 from services.ingest.extract.offers import letters
@@ -85,26 +86,28 @@ _FEW_CARDS = 3
 _NEAR = (-6, 12)
 
 
-def judge(chosen: list[Piece], found: Cut, evidence: Evidence, headline: str | None, text: str) -> Verdict:
+def judge(chosen: list[Piece], found: Cut, evidence: Evidence, headline: str | None, page: Decoded) -> Verdict:
     """The verdict with its reasons.
 
     Not an article: challenge-page, soft-404, login-page, consent-page, no-text, front-page, static-page, listing-page, link-page.
     Access: not-free-json-ld, content-tier, paywalled-markup.
     """
     access, why = _access(found, evidence)
-    reason = _not_article(chosen, found, evidence, headline, text)
+    reason = _not_article(chosen, found, evidence, headline, page)
     return Verdict("not-an-article" if reason else "article", reason, access, why)
 
 
-def _not_article(chosen: list[Piece], found: Cut, evidence: Evidence, headline: str | None, text: str) -> str | None:
+def _not_article(
+    chosen: list[Piece], found: Cut, evidence: Evidence, headline: str | None, page: Decoded
+) -> str | None:
     size = sum(len(p.text) for p in chosen)
-    if size < _BRIEF and _CHALLENGE.search(text[:20_000]):
+    if size < _BRIEF and _CHALLENGE.search(page.text[:20_000]):
         return "challenge-page"
     if size < _BRIEF and _ERROR.search(f"{evidence.title or ''} {headline or ''}"):
         return "soft-404"
     if _stated(evidence):
         return "no-text" if not size else None
-    if reason := _other_purpose(evidence, headline, text, size, found):
+    if reason := _other_purpose(evidence, headline, page, size, found):
         return reason
     if not size:
         return "listing-page" if _headlines(found) >= _FEW_CARDS else "no-text"
@@ -118,13 +121,13 @@ def _stated(evidence: Evidence) -> bool:
     return "article:published_time" in evidence.meta
 
 
-def _other_purpose(evidence: Evidence, headline: str | None, text: str, size: int, found: Cut) -> str | None:
+def _other_purpose(evidence: Evidence, headline: str | None, page: Decoded, size: int, found: Cut) -> str | None:
     """A page to sign in, to consent, to learn about the house, or its front."""
     path = urlsplit(evidence.url or "").path
     last = _LAST.sub("", unquote(path).rstrip("/").rpartition("/")[2])
     names = {letters(name) for name in (headline or "", (evidence.title or "").partition("|")[0], last)} - {""}
     if size < _BRIEF and (
-        names & _LOGIN or (_SIGN_IN.search(f"{evidence.title} {headline}") and _PASSWORD.search(text))
+        names & _LOGIN or (_SIGN_IN.search(f"{evidence.title} {headline}") and _PASSWORD.search(page.text))
     ):
         return "login-page"
     if names & _CONSENT and not _dated(evidence, found):
