@@ -5,9 +5,14 @@
     after      State, what came of a page -> State                            the last forty shapes are the history
     alarmed    State -> whether the source is to be held
 
-A page is odd when its findings weigh two or more: a lost date weighs that alone, a lost author needs company. With fewer than
-twelve records nothing is known of a source, so only what needs no history is held: a headline or a text that comes again and
-again, the site's name for a headline, a page cut off in the middle.
+A finding is core evidence (no text or a tiny one, no headline of its own, no date, selectors that miss, text that other articles
+print too, a page cut off) or a lesser one (a list, a section, a picture lost), which only supports it. How much core evidence weighs
+depends on how rarely the source itself shows it: what one record in ten lacks is no proof against the next. A page is odd when its
+findings weigh two or more, with core evidence among them. Of a source with fewer than twelve records only what needs no history is
+said: a headline or a text that comes again and again, the site's name for a headline, a page cut off in the middle.
+
+One odd page waits alone. A source is held when more of its last six pages are odd, doubtful or without any record than its own
+habit explains, and lets go of by itself when pages are usual again.
 """
 
 from __future__ import annotations
@@ -18,7 +23,7 @@ import re
 import statistics
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Literal
 
 import msgspec
@@ -32,9 +37,18 @@ READY = 12
 SURE = 20
 """Records after which the lesser fields count."""
 ODD = 2.0
-GRAVE = 4.0
-"""What a single page must weigh to have its whole source held."""
-MOSTLY = 0.8
+LAST = 6
+"""How many of the newest pages speak for or against holding a source."""
+TELL = 3
+"""Usual pages in a row after which one that was odd alone goes on its way."""
+AGAIN_USUAL = 4
+"""Usual pages in a row that end a hold."""
+RARE = 0.003
+"""A source is held when its habit explains what the last pages show with less than this chance."""
+_PRIOR, _PRIOR_OF = 1, 12
+"""What is believed of a source before anything is known: one page in twelve looks odd."""
+_HARDLY, _SELDOM = 0.05, 0.12
+"""Up to which share of records a lack is a proof, and a hint."""
 
 _LONG = 8  # words of a paragraph that is worth remembering
 _KEPT_PARAGRAPHS, _KEPT_MARKS = 12, 32
@@ -43,7 +57,9 @@ _CLASS = re.compile(rb"""\sclass\s*=\s*(?:"([^"]{0,400})"|'([^']{0,400})'|([^\s"
 _DIGITS = re.compile(rb"\d+")
 _TAG = re.compile(r"<[^>]*>")
 
-Outcome = Literal["usual", "odd", "failed"]
+Outcome = Literal["learning", "usual", "doubtful", "odd", "failed"]
+"""`doubtful`: some core evidence, not enough; `failed`: no record came of the page; `learning`: nothing could be told yet."""
+Group = Literal["headline", "body", "date", "repeats", "page", "lesser"]
 
 
 class Shape(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -96,19 +112,30 @@ class Usual(msgspec.Struct, frozen=True):
 
 
 class State(msgspec.Struct, frozen=True):
-    """What is remembered of a source: shapes that passed, oldest first, and how the last pages fared."""
+    """What is remembered of a source: shapes that passed, oldest first, and how the last pages fared.
+
+    `alone`: keys of pages that were odd and wait to hear what the next ones are like. `aside`: shapes of the last odd pages, which
+    are no habit, but whose headline or text others may have too.
+    """
 
     shapes: tuple[Shape, ...] = ()
     outcomes: tuple[Outcome, ...] = ()
     usual: Usual = Usual()
+    alone: tuple[int, ...] = ()
+    aside: tuple[Shape, ...] = ()
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """One way in which a page is unlike the others: a code, its weight, a sentence for people."""
+    """One way in which a page is unlike the others: a code, its weight, a sentence for people.
+
+    Findings of one group are one piece of evidence seen several ways. `sure`: the record is bad whatever the next pages are like.
+    """
 
     code: str
     weight: float
     text: str
+    group: Group = "lesser"
+    sure: bool = False
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -118,17 +145,40 @@ class Verdict(msgspec.Struct, frozen=True):
     learning: bool = False
 
     @property
+    def core(self) -> dict[str, float]:
+        """The core evidence: group -> the weight of its weightiest finding."""
+        groups: dict[str, float] = {}
+        for one in self.findings:
+            if one.group != "lesser":
+                groups[one.group] = max(groups.get(one.group, 0.0), one.weight)
+        return groups
+
+    @property
     def weight(self) -> float:
-        return sum(one.weight for one in self.findings)
+        """Core evidence, and at most one for all that is lesser; none where there is no core evidence."""
+        lesser = sum(one.weight for one in self.findings if one.group == "lesser")
+        core = sum(self.core.values())
+        return core + min(1.0, lesser) if core else 0.0
+
+    @property
+    def outcome(self) -> Outcome:
+        if self.weight >= ODD:
+            return "odd"
+        return "learning" if self.learning else "doubtful" if self.core else "usual"
 
     @property
     def odd(self) -> bool:
-        return self.weight >= ODD
+        return self.outcome == "odd"
+
+    @property
+    def sure(self) -> bool:
+        """Whether the record is bad whatever the next pages are like."""
+        return any(one.sure for one in self.findings)
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """The sentences, the weightiest first."""
-        return tuple(one.text for one in sorted(self.findings, key=lambda one: -one.weight))
+        """The sentences, core evidence and the weightiest first."""
+        return tuple(one.text for one in sorted(self.findings, key=lambda one: (one.group == "lesser", -one.weight)))
 
 
 # A record's shape
@@ -245,7 +295,7 @@ def _marks(page: bytes) -> tuple[int, ...]:
 def judge(state: State, shape: Shape) -> Verdict:
     """What speaks against a record, given those of its source that passed before."""
     past = state.shapes
-    findings = [*_plain(past, shape)]
+    findings = [*_plain(past, state.aside, shape)]
     if len(past) < READY:
         return Verdict(tuple(findings), learning=True)
     for check in (_fields, _selectors, _length, _text, _feed, _page):
@@ -267,54 +317,65 @@ def quotes(past: Sequence[Shape], shape: Shape) -> bool:
     return not others.isdisjoint(shape.lines)
 
 
-def _plain(past: Sequence[Shape], shape: Shape) -> Iterable[Finding]:
+def _plain(past: Sequence[Shape], aside: Sequence[Shape], shape: Shape) -> Iterable[Finding]:
     """What is wrong whatever the history."""
-    texts = {one.paragraphs for one in past if one.headline == shape.headline}
-    if len(texts - {shape.paragraphs}) >= 2:
-        yield Finding("headline-repeats", 2.0, "Several articles came with this same headline and other texts.")
-    share, habit = repeated(past, shape), max((one.repeated for one in past), default=0.0)
+    newest = (*past[-LAST:], *aside)
+    texts = {one.paragraphs for one in newest if one.headline == shape.headline} - {shape.paragraphs}
+    series = len(past) >= READY and _habit(past, lambda one: one.headline == shape.headline) > 0.2
+    if len(texts) >= 2 and not series:
+        yield Finding("headline-repeats", 2.0, "Several articles in a row came with this same headline and other texts.",
+                      "headline", sure=True)  # fmt: skip
+    share, habit = repeated((*past, *aside), shape), max((one.repeated for one in past), default=0.0)
     if share > max(0.3, habit + 0.2):
-        yield Finding("text-repeats", 2.0, f"{share:.0%} of the text stands in other articles of the source too.")
-    if shape.named and _never(past, lambda one: one.named):
-        yield Finding("headline-is-site", 2.0, "The headline is nothing but the site's name.")
+        weight = 2.0 if share > max(0.5, habit + 0.3) and (len(past) >= READY or share > 0.8) else 1.0
+        yield Finding("text-repeats", weight, f"{share:.0%} of the text stands in other articles of the source too.",
+                      "repeats", sure=share > 0.8)  # fmt: skip
+    if shape.named and _habit(past, lambda one: one.named) <= _SELDOM:
+        yield Finding("headline-is-site", 2.0, "The headline is nothing but the site's name.", "headline", sure=True)
     if not past and not shape.closed and not shape.ended:
-        yield Finding("page-cut", 2.0, "The page is cut off in the middle of a sentence.")
+        yield Finding("page-cut", 2.0, "The page is cut off in the middle of a sentence.", "page", sure=True)
 
 
 def _fields(past: Sequence[Shape], shape: Shape) -> Iterable[Finding]:
     for name in _HAS:
-        rate = _rate(past, lambda one, name=name: name in one.fields)  # type: ignore[misc]  # the default binds the name
-        weight = 2.0 if name in ("published", "body") else 1.0
-        always = _never(past, lambda one, name=name: name not in one.fields)  # type: ignore[misc]  # as above
-        counts = (always and (weight > 1.0 or len(past) >= SURE)) or (rate >= MOSTLY and weight > 1.0)
-        if name not in shape.fields and counts:
-            weight = weight if always else weight / 2
-            yield Finding(f"no-{name}", weight, f"{_PRINTED.get(name, f'No {name}')}; {_of(rate, len(past))} had it.")
+        lacking = [name not in one.fields for one in past]
+        weight, group = _weight(lacking), _CORE_FIELDS.get(name, "lesser")
+        if name in shape.fields or not weight or (group == "lesser" and len(past) < SURE):
+            continue
+        text = f"{_PRINTED.get(name, f'No {name}')}; {_of(len(past) - sum(lacking), len(past))} had it."
+        yield Finding(f"no-{name}", weight if group != "lesser" else 0.5, text, group, sure=name == "body")
     if "headings" in shape.fields and len(past) >= SURE and not any("headings" in one.fields for one in past):
-        yield Finding("new-headings", 1.0, f"Headings in the text; none of the last {len(past)} articles had any.")
+        yield Finding("new-headings", 0.5, f"Headings in the text; none of the last {len(past)} articles had any.")
 
 
 _PRINTED = {"published": "No date", "body": "No text", "status": "No status of the section", "images": "No picture"}
+_CORE_FIELDS: dict[str, Group] = {"published": "date", "body": "body"}
 
 
-def _of(rate: float, n: int) -> str:
-    return f"all of the last {n} articles" if rate == 1.0 else f"{round(rate * n)} of the last {n} articles"
+def _of(had: int, n: int) -> str:
+    return f"all of the last {n} articles" if had == n else f"{had} of the last {n} articles"
 
 
 def _selectors(past: Sequence[Shape], shape: Shape) -> Iterable[Finding]:
     for name in shape.missed:
         lost = _FIELD_OF.get(name, name) in _HAS and _FIELD_OF.get(name, name) not in shape.fields
-        if not lost and _never(past, lambda one, name=name: name in one.missed):  # type: ignore[misc]  # as above
-            weight = 2.0 if name in ("headline", "body", "published") else 1.0
-            yield Finding(f"missed-{name}", weight, f"The profile's selector for {name} finds nothing; it always did.")
+        weight = _weight([name in one.missed for one in past])
+        if weight and not lost:
+            group = _SELECTED.get(name, "lesser")
+            text = f"The profile's selector for {name} finds nothing; it always did."
+            yield Finding(f"missed-{name}", weight if group != "lesser" else 0.5, text, group)
 
 
 _FIELD_OF = {"category_status": "status"}
 """Names of profile fields where a shape has another one. A field that is lost altogether is a finding already."""
+_SELECTED: dict[str, Group] = {"headline": "headline", "body": "body", "published": "date"}
 
 
 def _length(past: Sequence[Shape], shape: Shape) -> Iterable[Finding]:
-    """Against the median and the median deviation of the logarithms: one odd article does not move either."""
+    """Against the median and the median deviation of the logarithms: one odd article does not move either.
+
+    A source that prints two sentences or two thousand words as it pleases has a wide deviation, and hardly anything is far off.
+    """
     logs = [math.log(one.words + 1) for one in past]
     middle = statistics.median(logs)
     spread = max(0.25, 1.4826 * statistics.median(abs(one - middle) for one in logs))
@@ -322,55 +383,58 @@ def _length(past: Sequence[Shape], shape: Shape) -> Iterable[Finding]:
     low, high = min(one.words for one in past), max(one.words for one in past)
     text = f"{shape.words} words; the last {len(past)} articles had {low} to {high}."
     if far < -2.5 and shape.words < 0.75 * low:
-        yield Finding("too-short", 2.0 if far < -3.0 and shape.words < 0.6 * low else 1.0, text)
+        yield Finding("too-short", 2.0 if far < -3.5 and shape.words < 0.4 * low else 1.0, text, "body")
+    elif far > 3.0 and shape.words > 2.0 * high:
+        yield Finding("too-long", 1.0, text, "body")
     elif far > 2.5 and shape.words > 1.4 * high:
-        yield Finding("too-long", 2.0 if far > 3.0 and shape.words > 1.8 * high else 1.0, text)
+        yield Finding("too-long", 0.5, text)
 
 
 def _text(past: Sequence[Shape], shape: Shape) -> Iterable[Finding]:
     most = max(one.links for one in past)
     if shape.links > most + 0.15:
-        weight = 2.0 if shape.links > max(0.25, 3 * most) else 1.0
-        yield Finding("links", weight, f"{shape.links:.0%} of the words are links; the most so far was {most:.0%}.")
+        weight = 2.0 if shape.links > most + 0.4 else 1.0
+        text = f"{shape.links:.0%} of the words are links; the most so far was {most:.0%}."
+        yield Finding("links", weight, text, "repeats")
     if shape.short > max(0.4, max(one.short for one in past) + 0.25):
-        yield Finding("short-lines", 1.0, f"{shape.short:.0%} of the paragraphs are shorter than eight words.")
-    if quotes(past, shape) and _never(past, lambda one: one.quotes):
-        yield Finding("others-headlines", 2.0, "The headline of another article stands in the text.")
-    if shape.dangling and sum(one.announced for one in past) >= 3 and _never(past, lambda one: one.dangling):
-        announced = sum(one.announced for one in past)
-        weight = 2.0 if announced >= 6 and not any(one.dangling for one in past) else 1.0
-        yield Finding("list-lost", weight, "A paragraph ends with a colon and no list follows; before, one always did.")
-    if not shape.ended and _never(past, lambda one: not one.ended):
-        yield Finding("sentence-cut", 1.0, "The text ends in the middle of a sentence.")
+        yield Finding("short-lines", 0.5, f"{shape.short:.0%} of the paragraphs are shorter than eight words.")
+    if quotes(past, shape) and (weight := _weight([one.quotes for one in past])):
+        yield Finding("others-headlines", weight, "The headline of another article stands in the text.", "repeats")
+    colons = [one.dangling for one in past if one.announced or one.dangling]
+    if shape.dangling and (weight := _weight(colons)):
+        text = "A paragraph ends with a colon and no list follows; before, one always did."
+        yield Finding("list-lost", weight, text, "body" if weight >= ODD else "lesser")
+    if not shape.ended and _weight([not one.ended for one in past]):
+        yield Finding("sentence-cut", 0.5, "The text ends in the middle of a sentence.")
 
 
 def _feed(past: Sequence[Shape], shape: Shape) -> Iterable[Finding]:
-    titled = [one.titled for one in past if one.titled is not None]
-    if shape.titled is False and len(titled) >= READY and _share(map(bool, titled)) >= 0.9:
-        yield Finding("not-the-feeds-title", 2.0, "The headline is not the one that the feed gives; before, it was.")
-    told = [one.told for one in past if one.told is not None]
-    if shape.told is False and len(told) >= READY and _share(map(bool, told)) >= 0.9:
-        yield Finding("not-the-feeds-text", 2.0, "The text is not what the feed says of it; before, it was.")
-    dated = [one.dated for one in past if one.dated is not None]
-    if shape.dated is False and len(dated) >= READY and sum(dated) >= len(dated) - 1:
-        yield Finding("not-the-feeds-date", 2.0, "The date is not the one that the feed gives; before, it was.")
+    if shape.titled is False and (weight := _weight([not one.titled for one in past if one.titled is not None])):
+        text = "The headline is not the one that the feed gives; before, it was."
+        yield Finding("not-the-feeds-title", weight, text, "headline")
+    if shape.told is False and (weight := _weight([not one.told for one in past if one.told is not None])):
+        yield Finding("not-the-feeds-text", weight, "The text is not what the feed says of it; before, it was.", "body")
+    if shape.dated is False and (weight := _weight([not one.dated for one in past if one.dated is not None])):
+        text = "The date is not the one that the feed gives; before, it was."
+        yield Finding("not-the-feeds-date", weight, text, "date")
 
 
 def _page(past: Sequence[Shape], shape: Shape) -> Iterable[Finding]:
-    if not shape.closed and _never(past, lambda one: not one.closed):
-        yield Finding("page-cut", 2.0, "The page ends before its end tag.")
+    if not shape.closed and (weight := _weight([not one.closed for one in past])):
+        yield Finding("page-cut", weight, "The page ends before its end tag.", "page", sure=not shape.ended)
     counted = Counter(mark for one in past for mark in one.marks)
     skeleton = {mark for mark, n in counted.items() if n >= 0.8 * len(past)}
     if len(skeleton) >= 4 and len(skeleton & set(shape.marks)) < 0.5 * len(skeleton):
-        yield Finding("layout", 1.0, "The page has another layout: most of its usual class names are gone.")
+        yield Finding("layout", 0.5, "The page has another layout: most of its usual class names are gone.")
 
 
-def _never(past: Sequence[Shape], has: Callable[[Shape], bool]) -> bool:
-    """Whether that hardly ever was: not once, or once among so many that one does not count."""
-    return sum(map(has, past)) <= (1 if len(past) >= SURE else 0)
+def _weight(flags: Sequence[bool]) -> float:
+    """What it weighs that a record shows something which of its source's others, one flag each, hardly any or few do."""
+    share = (sum(flags) + 0.25) / (len(flags) + 1)
+    return 2.0 if share <= _HARDLY else 1.0 if share <= _SELDOM else 0.0
 
 
-def _rate(past: Sequence[Shape], has: Callable[[Shape], bool]) -> float:
+def _habit(past: Sequence[Shape], has: Callable[[Shape], bool]) -> float:
     return sum(map(has, past)) / len(past) if past else 0.0
 
 
@@ -380,30 +444,64 @@ decoder(State)
 
 
 def after(state: State, outcome: Outcome, shape: Shape | None = None) -> State:
-    """The memory after one more page: a usual one joins the history, whatever else only counts."""
+    """The memory after one more page; `shape` joins the history, and is given where the page passed."""
     shapes = state.shapes
-    if outcome == "usual" and shape is not None:
+    if shape is not None:
         share = round(repeated(shapes, shape), 2)
         kept = msgspec.structs.replace(shape, repeated=share, quotes=quotes(shapes, shape), lines=())
         shapes = (*shapes, kept)[-WINDOW:]
-    return State(shapes, (*state.outcomes, outcome)[-WINDOW:], usual(shapes) if shapes != state.shapes else state.usual)
+    outcomes = (*state.outcomes, outcome)[-WINDOW:]
+    known = usual(shapes) if shapes != state.shapes else state.usual
+    return msgspec.structs.replace(state, shapes=shapes, outcomes=outcomes, usual=known)
 
 
-def alarmed(state: State, verdict: Verdict | None = None) -> bool:
-    """Whether the whole source is to be held: one grave page, two odd ones of the last five, or pages that fail as they
-    never did."""
-    if verdict is not None and verdict.weight >= GRAVE:
-        return True
-    last, before = state.outcomes[-5:], state.outcomes[:-5]
-    if last.count("odd") >= 2:
-        return True
-    failing = before.count("failed") / len(before) if before else 1.0
-    return len(state.shapes) >= READY and len(last) - last.count("usual") >= 3 and failing <= 0.2
+def alarmed(state: State) -> bool:
+    """Whether the whole source is to be held: its last pages are not what its habit explains.
+
+    Pages without a record count once the source is known: many a feed links to what is no article.
+    """
+    if len(state.shapes) < READY:
+        return _unlikely(state.outcomes, ("odd",))
+    kinds: tuple[tuple[Outcome, ...], ...] = (("odd", "failed"), ("odd", "failed", "doubtful"))
+    return any(_unlikely(state.outcomes, one) for one in kinds)
+
+
+def _unlikely(outcomes: Sequence[Outcome], kinds: Collection[Outcome]) -> bool:
+    """Whether so many of the last pages, three at the least, are hardly by chance of these kinds, as those before were.
+
+    Whatever was not plainly usual before counts as the source's habit: the benefit of the doubt is the source's.
+    """
+    told = [one for one in outcomes if one != "learning"]
+    last, before = told[-LAST:], told[:-LAST]
+    count, n = sum(one in kinds for one in last), len(last)
+    if count < 3 or last[-1] not in kinds:
+        return False
+    chance = (sum(one != "usual" for one in before) + _PRIOR) / (len(before) + _PRIOR_OF)
+    return sum(math.comb(n, k) * chance**k * (1 - chance) ** (n - k) for k in range(count, n + 1)) < RARE
+
+
+def in_a_row(state: State) -> int:
+    """How many pages were usual since the last one that was odd or failed; doubtful ones add nothing."""
+    rest = [one for one in state.outcomes if one not in ("doubtful", "learning")]
+    return next((n for n, one in enumerate(reversed(rest)) if one != "usual"), len(rest))
+
+
+def set_aside(state: State, key: int, shape: Shape, *, hears: bool) -> State:
+    """The memory with one more odd page; `hears`: it waits for what the next ones are like."""
+    alone = (*state.alone, key)[-WINDOW:] if hears else state.alone
+    return msgspec.structs.replace(state, alone=alone, aside=(*state.aside, shape)[-LAST:])
+
+
+def told(state: State) -> tuple[tuple[int, ...], State]:
+    """The pages that were odd alone, once enough usual ones followed, and the memory without them; none before."""
+    if in_a_row(state) < TELL:
+        return (), state
+    return state.alone, msgspec.structs.replace(state, alone=())
 
 
 def released(state: State, *, forget: bool) -> State:
-    """The memory once a person has released the source: without its alarms, and with `forget` without its habits."""
-    return State() if forget else msgspec.structs.replace(state, outcomes=())
+    """The memory once a source is released: without its alarms, and with `forget` without its habits."""
+    return State() if forget else msgspec.structs.replace(state, outcomes=(), alone=(), aside=())
 
 
 def read(state: bytes) -> State:
@@ -416,5 +514,5 @@ def usual(shapes: Sequence[Shape]) -> Usual:
     if not shapes:
         return Usual()
     words = sorted(one.words for one in shapes)
-    fields = {name: round(_rate(shapes, lambda one, name=name: name in one.fields), 2) for name in _HAS}  # type: ignore[misc]  # as above
+    fields = {name: round(_habit(shapes, lambda one, name=name: name in one.fields), 2) for name in _HAS}  # type: ignore[misc]  # as above
     return Usual(len(shapes), READY, words[0], round(statistics.median(words)), words[-1], fields)

@@ -1,12 +1,15 @@
 """Extracted pages, judged before they are stored: those that look unlike their source's others wait, and people are told.
 
-One page that is odd waits alone; where it is grave, or not the only one, the whole source is held until somebody releases it.
+One page that is odd waits alone, until the next ones tell: where they are usual it goes on, unless it is bad whatever they are
+like. Where several are odd the whole source is held until its pages are usual again or somebody releases it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import NamedTuple, TypeVar
+
+import msgspec
 
 from services.ingest import drift
 from services.ingest.normalise import Extracted
@@ -29,7 +32,8 @@ class _Source:
         self.id: int = row["source_id"]
         self.state = drift.read(row["state"])
         self.held = row["held_at"] is not None
-        self.alarm = False
+        self.alarm = self.ended = False
+        self.goes: list[int] = []
         self.verdict = drift.Verdict()
         self.examples: list[Row] = []
 
@@ -37,13 +41,15 @@ class _Source:
         """Why a page has to wait; None where it may pass."""
         if found.shape is None:
             return None
-        if row["held_page"] is not None and row["held_page"] == row["page_id"]:  # a person sent it on
+        if row["held_page"] is not None and row["held_page"] == row["page_id"]:  # a person or the next pages sent it on
             self.state = drift.after(self.state, "usual", found.shape)
             return None
         verdict = drift.judge(self.state, found.shape)
-        self._count("odd" if verdict.odd else "usual", None if verdict.odd or self.held else found.shape, verdict)
+        self._count(verdict.outcome, None if verdict.odd or self.held else found.shape, verdict)
         if not verdict.odd:
-            return "Its source is held; this page looks as usual." if self.held else None
+            return stored.AS_USUAL if self.held else None
+        hears = not self.held and not verdict.sure
+        self.state = drift.set_aside(self.state, row["id"], found.shape, hears=hears)
         self.examples.append(
             {"entry_id": row["id"], "url": row["url"], "headline": found.article.headline, "reasons": verdict.reasons}
         )
@@ -59,10 +65,16 @@ class _Source:
 
     def _count(self, outcome: drift.Outcome, shape: drift.Shape | None, verdict: drift.Verdict | None) -> None:
         self.state = drift.after(self.state, outcome, shape)
-        if outcome != "usual" and not self.held and drift.alarmed(self.state, verdict):
-            self.held = self.alarm = True
         if verdict is not None and verdict.weight > self.verdict.weight:
             self.verdict = verdict
+        if self.held and drift.in_a_row(self.state) >= drift.AGAIN_USUAL:
+            self.held, self.alarm, self.ended = False, False, True
+        elif not self.held and drift.alarmed(self.state):
+            self.held = self.alarm = True
+            self.state = msgspec.structs.replace(self.state, alone=())  # they wait with the rest from now on
+        elif not self.held:
+            goes, self.state = drift.told(self.state)
+            self.goes += goes
 
 
 class Sifted(NamedTuple):
@@ -90,8 +102,22 @@ def sift(work: Work, results: Sequence[tuple[Row, Result[T]]], kinds: dict[int, 
         elif why := source.judged(row, result[0]):
             waits[row["id"]] = why
     for source in sources.values():
+        _let_go(work, source, waits)
         _keep(work, source)
     return Sifted(waits, frozenset(source.id for source in sources.values() if source.held))
+
+
+def _let_go(work: Work, source: _Source, waits: dict[int, str]) -> None:
+    """Sends on what was odd alone, and after a hold what looked as usual: those of this batch at once, earlier ones read again."""
+    if source.ended and not source.held:
+        source.goes += [entry_id for entry_id, why in waits.items() if why == stored.AS_USUAL]
+        source.goes += stored.end(work.connection, source.id)
+        name = stored.name_of(work.connection, source.id)
+        why = f"Its last {drift.AGAIN_USUAL} pages look as usual; the hold ended by itself."
+        installation.audit(work.connection, "briefwire", "source.drift", f"source {name}", why, work.now)
+    earlier = [one for one in source.goes if waits.pop(one, None) is None]
+    if earlier:
+        work.ring("page.fetched", stored.send_on(work.connection, earlier, work.now))
 
 
 def _keep(work: Work, source: _Source) -> None:

@@ -18,6 +18,8 @@ from shared.store.rows import insert_ignore
 
 REASON = "drift"
 EXAMPLES = 5
+AS_USUAL = "Its source is held; this page looks as usual."
+"""The detail of an entry that waits for nothing but the end of a hold."""
 
 
 def load(connection: Connection, source_ids: Collection[int]) -> dict[int, Row]:
@@ -56,14 +58,36 @@ def release(connection: Connection, source_id: int, state: bytes, now: dt.dateti
     values: dict[str, Any] = {"held_at": None, "why": None, "examples": None, "state": state}
     connection.execute(update(DriftRow).where(DriftRow.source_id == source_id).values(values))
     waits = (EntryRow.source_id == source_id, EntryRow.reason == REASON, EntryRow.step.is_distinct_from("extract"))
-    again: dict[str, Any] = {
-        "step": "extract", "due_at": now, "reason": None, "detail": None, "attempts": 0,
-        "state": case((EntryRow.state == "quarantined", "waiting"), else_=EntryRow.state),
-    }  # fmt: skip
+    again = _again(now)
     if judge:
         again["held_page"] = None
     moved = update(EntryRow).where(*waits, EntryRow.page_id.is_not(None)).values(again).returning(EntryRow.id)
     return sorted(connection.execute(moved.execution_options(synchronize_session=False)).scalars())
+
+
+def end(connection: Connection, source_id: int) -> list[int]:
+    """Ends a hold without anybody's doing. Returns the entries that wait for nothing else; odd ones stay where they are."""
+    values: dict[str, Any] = {"held_at": None, "why": None, "examples": None}
+    connection.execute(update(DriftRow).where(DriftRow.source_id == source_id).values(values))
+    waits = (EntryRow.source_id == source_id, EntryRow.reason == REASON, EntryRow.detail == AS_USUAL)
+    return sorted(connection.execute(select(EntryRow.id).where(*waits)).scalars())
+
+
+def send_on(connection: Connection, entry_ids: Collection[int], now: dt.datetime) -> list[int]:
+    """These entries are read again, where they still wait because of their shape, and not judged. Returns those that are."""
+    waits = (EntryRow.id.in_(list(entry_ids)), EntryRow.reason == REASON, EntryRow.page_id == EntryRow.held_page)
+    moved = update(EntryRow).where(*waits, EntryRow.step.is_distinct_from("extract")).values(_again(now))
+    return sorted(
+        connection.execute(moved.returning(EntryRow.id).execution_options(synchronize_session=False)).scalars()
+    )
+
+
+def _again(now: dt.datetime) -> dict[str, Any]:
+    """What is set where an entry is to be read again from the bytes that were kept."""
+    return {
+        "step": "extract", "due_at": now, "reason": None, "detail": None, "attempts": 0,
+        "state": case((EntryRow.state == "quarantined", "waiting"), else_=EntryRow.state),
+    }  # fmt: skip
 
 
 def name_of(connection: Connection, source_id: int) -> str:

@@ -60,7 +60,6 @@ ODD = {
     "no-published": {"published": None},
     "no-body": {"blocks": ()},
     "too-short": {"words": 20},
-    "too-long": {"words": 900},
     "missed-body": {"missed": ("body",)},
     "links": {"blocks": (Paragraph("one two three four five six seven eight", (Mark(0, 30, "link", "http://x.example"),)),) * 12},
     "page-cut": {"page": PAGE.removesuffix(b"</html>")},
@@ -98,10 +97,32 @@ def test_a_lost_field_is_one_thing_whatever_the_profile_says() -> None:
     assert not verdict.odd
 
 
-def test_two_lesser_things_are() -> None:
-    verdict = drift.judge(known(), shape(99, authors=(), section=None))
-    assert verdict.odd
-    assert len(verdict.reasons) == 2
+def test_lesser_things_only_support() -> None:
+    lesser: dict[str, Any] = {"authors": (), "section": None}
+    assert codes(known(), shape(99, **lesser)) == {"no-authors", "no-section"}
+    assert drift.judge(known(), shape(99, **lesser)).outcome == "usual"
+    assert drift.judge(known(), shape(99, words=60)).outcome == "doubtful"
+    supported = drift.judge(known(), shape(99, words=60, **lesser))
+    assert supported.odd
+    assert len(supported.reasons) == 3
+    assert "words" in supported.reasons[0]
+
+
+def test_what_one_record_in_ten_lacks_is_no_proof() -> None:
+    state = drift.State()
+    for n in range(40):
+        state = drift.after(state, "usual", shape(n, published=None if n % 10 == 3 else MOMENT))
+    verdict = drift.judge(state, shape(99, published=None))
+    assert verdict.outcome == "doubtful"
+    assert verdict.reasons == ("No date; 36 of the last 40 articles had it.",)
+
+
+def test_a_source_of_every_length_has_no_wrong_length() -> None:
+    state = drift.State()
+    for n in range(40):
+        state = drift.after(state, "usual", shape(n, words=(30, 60, 150, 400, 1500)[n % 5]))
+    for words in (24, 90, 2400):
+        assert drift.judge(state, shape(99, words=words)).findings == ()
 
 
 def test_another_layout_alone_is_no_reason_while_the_record_is_as_it_was() -> None:
@@ -112,7 +133,7 @@ def test_another_layout_alone_is_no_reason_while_the_record_is_as_it_was() -> No
 
 def test_a_list_that_was_always_there_is_missed() -> None:
     state, items = drift.State(), ListBlock(False, ("one thing", "another thing"))
-    for n in range(30):
+    for n in range(40):
         blocks = article(n).blocks
         announced = (blocks[0], Paragraph("These are the points that were made:"), items, blocks[1])
         state = drift.after(state, "usual", shape(n, blocks=announced if n % 3 == 0 else blocks))
@@ -142,7 +163,7 @@ def test_the_same_text_everywhere_is_seen_from_the_start() -> None:
     for n in range(4):
         one = shape(n, blocks=wall, headline=f"Headline number {n}")
         verdicts.append(drift.judge(state, one).odd)
-        state = drift.after(state, "odd" if verdicts[-1] else "usual", one)
+        state = drift.after(state, "odd") if verdicts[-1] else drift.after(state, "usual", one)
     assert verdicts == [False, False, True, True]
 
 
@@ -156,7 +177,7 @@ def test_the_same_headline_over_other_texts_is_seen_from_the_start() -> None:
 def test_odd_pages_do_not_become_the_habit() -> None:
     state = known()
     for n in range(50, 60):
-        state = drift.after(state, "odd", shape(n, published=None))
+        state = drift.set_aside(drift.after(state, "odd"), n, shape(n, published=None), hears=True)
     assert drift.judge(state, shape(99, published=None)).odd
 
 
@@ -171,28 +192,51 @@ def outcomes(*last: drift.Outcome) -> drift.State:
     return msgspec.structs.replace(known(), outcomes=(*known().outcomes[:30], *last))
 
 
-def test_a_source_is_held_when_it_is_more_than_one_page() -> None:
-    assert not drift.alarmed(outcomes("odd"))
-    assert drift.alarmed(outcomes("odd", "usual", "usual", "odd"))
-    assert not drift.alarmed(outcomes("odd", "usual", "usual", "usual", "usual", "odd"))
-    assert not drift.alarmed(outcomes("failed", "failed"))
+def test_a_source_is_held_when_it_is_more_than_chance() -> None:
+    assert not drift.alarmed(outcomes("odd", "odd"))
+    assert drift.alarmed(outcomes("odd", "odd", "odd"))
+    assert drift.alarmed(outcomes("odd", "usual", "usual", "odd", "odd"))
+    assert not drift.alarmed(outcomes("odd", "usual", "usual", "usual", "usual", "odd", "odd"))
     assert drift.alarmed(outcomes("failed", "failed", "failed"))
-    assert drift.alarmed(outcomes("odd", "failed", "failed"))
+    assert drift.alarmed(outcomes("odd", "failed", "doubtful"))
+    assert not drift.alarmed(outcomes("doubtful", "odd", "odd", "usual"))
 
 
-def test_one_grave_page_holds_the_source() -> None:
-    verdict = drift.judge(known(), shape(99, published=None, words=10, missed=("body",)))
-    assert verdict.weight >= drift.GRAVE
-    assert drift.alarmed(outcomes("odd"), verdict)
+def test_nothing_is_alarming_before_anything_is_known() -> None:
+    assert not drift.alarmed(drift.State())
+    assert not drift.alarmed(drift.State(outcomes=("failed",) * 6))
+    assert not drift.alarmed(drift.State(outcomes=("learning",) * 3 + ("odd",) * 2))
+    assert drift.alarmed(drift.State(outcomes=("learning",) * 3 + ("odd",) * 3))
 
 
-def test_a_source_whose_pages_often_fail_is_not_held_for_that() -> None:
-    state = msgspec.structs.replace(known(), outcomes=("failed", "usual") * 15 + ("failed",) * 4)
-    assert not drift.alarmed(state)
+@pytest.mark.parametrize("noise", ["failed", "odd", "doubtful"])
+def test_a_source_whose_pages_are_often_so_is_not_held_for_that(noise: drift.Outcome) -> None:
+    state = msgspec.structs.replace(known(), outcomes=(noise, "usual", "usual") * 10)
+    assert not drift.alarmed(msgspec.structs.replace(state, outcomes=(*state.outcomes, noise, "usual", noise, noise)))
+    assert drift.alarmed(msgspec.structs.replace(state, outcomes=(*state.outcomes, *[noise] * 6)))
+
+
+def test_what_was_odd_alone_goes_on_after_usual_pages() -> None:
+    state = drift.set_aside(drift.after(known(), "odd"), 7, shape(99), hears=True)
+    for outcome in ("usual", "doubtful", "usual"):
+        state = drift.after(state, outcome)
+        assert drift.told(state) == ((), state)
+    keys, state = drift.told(drift.after(state, "usual"))
+    assert keys == (7,)
+    assert state.alone == ()
+
+
+def test_odd_pages_are_no_habit_but_repeat_each_other() -> None:
+    wall = (Paragraph("We and our partners use cookies to make these pages better for you."),)
+    state = known()
+    for n in (50, 51):
+        state = drift.set_aside(state, n, shape(n, blocks=wall), hears=True)
+    assert "text-repeats" in codes(state, shape(99, blocks=wall))
+    assert "text-repeats" not in codes(known(), shape(99, blocks=wall))
 
 
 def test_released_it_is_judged_by_the_same_habits_or_by_none() -> None:
-    state = outcomes("odd", "odd")
+    state = outcomes("odd", "odd", "odd")
     again = drift.released(state, forget=False)
     assert again.shapes == state.shapes
     assert not drift.alarmed(again)

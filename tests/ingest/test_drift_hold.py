@@ -114,28 +114,74 @@ def test_good_pages_pass(wire: Wire) -> None:
     assert wire.state(wire.take(bench.page(33))[0]) == ("stored", None)
 
 
-def test_the_first_odd_page_waits_and_the_second_holds_the_source(wire: Wire) -> None:
+def test_odd_pages_wait_and_the_third_holds_the_source(wire: Wire) -> None:
     (first,) = wire.take(dateless(33))
     assert wire.state(first) == ("quarantined", "drift")
-    assert wire.held() == []
     (second,) = wire.take(dateless(34))
+    assert wire.held() == []
+    (third,) = wire.take(dateless(35))
     (row,) = wire.held()
-    assert (row["source"], row["waiting"]) == ("site", 2)
+    assert (row["source"], row["waiting"]) == ("site", 3)
     assert any("No date" in why for why in row["why"])
-    assert [one["entry_id"] for one in row["examples"]] == [second]
-    (good,) = wire.take(bench.page(35))
+    assert [one["entry_id"] for one in row["examples"]] == [third]
+    (good,) = wire.take(bench.page(37))
     assert wire.state(good) == ("quarantined", "drift")
     with wire.store.read() as c:
         assert c.execute(select(ArticleRow.id).where(ArticleRow.published_at.is_(None))).first() is None
         book = next(line for line in ledger.books(c).intake if line.source == "site")
         assert book.balanced
-        assert book.quarantined == 3
+        assert book.quarantined == 4
         told = desk.audits(c, action="source.drift")
         assert [line["target"] for line in told] == ["source site"]
         seen = stored.summary(c, wire.source)
         assert seen is not None
         assert seen["usual"]["fields"]["published"] == 1.0
-        assert {one["id"] for one in seen["odd"]} == {first, second, good}
+        assert {one["id"] for one in seen["odd"]} == {first, second, third, good}
+
+
+def test_one_odd_page_goes_on_when_the_next_ones_are_usual(wire: Wire) -> None:
+    (odd,) = wire.take(dateless(33))
+    for i in (34, 35):
+        wire.take(bench.page(i))
+        assert wire.state(odd) == ("quarantined", "drift")
+    wire.take(bench.page(37))
+    assert wire.state(odd) == ("waiting", None)
+    wire.extract(odd)
+    assert wire.state(odd) == ("stored", None)
+    with wire.store.read() as c:
+        assert next(line for line in ledger.books(c).intake if line.source == "site").balanced
+
+
+def test_in_one_batch_it_does_not_wait_at_all(wire: Wire) -> None:
+    ids = wire.take(dateless(33), *(bench.page(i) for i in (34, 35, 37)))
+    assert {wire.state(one) for one in ids} == {("stored", None)}
+
+
+def test_a_record_that_is_bad_whatever_follows_stays(wire: Wire) -> None:
+    good = bench.page(33)
+    (odd,) = wire.take(bench.Page(good.entry, bench.LAYOUTS["site's name for a headline"](good.body)))
+    wire.take(*(bench.page(i) for i in (34, 35, 37, 38)))
+    assert wire.state(odd) == ("quarantined", "drift")
+    assert wire.held() == []
+
+
+def test_a_hold_ends_by_itself_when_pages_are_usual_again(wire: Wire) -> None:
+    odd = wire.take(*(dateless(i) for i in (33, 34, 35)))
+    assert len(wire.held()) == 1
+    usual = [wire.take(bench.page(i))[0] for i in (37, 38, 39)]
+    assert {wire.state(one) for one in usual} == {("quarantined", "drift")}
+    (fourth,) = wire.take(bench.page(41))
+    assert wire.held() == []
+    assert wire.state(fourth) == ("stored", None)
+    assert {wire.state(one) for one in usual} == {("waiting", None)}
+    assert {wire.state(one) for one in odd} == {("quarantined", "drift")}  # these were bad, and still are
+    wire.extract(*usual)
+    assert {wire.state(one) for one in usual} == {("stored", None)}
+    with wire.store.read() as c:
+        assert next(line for line in ledger.books(c).intake if line.source == "site").balanced
+        first, second = sorted(desk.audits(c, action="source.drift"), key=lambda line: line["id"])
+    assert "ended by itself" in second["reason"]
+    assert "No date" in first["reason"]
 
 
 def test_released_after_the_profile_was_corrected_they_are_judged_again(wire: Wire) -> None:
@@ -156,13 +202,13 @@ def test_released_after_the_profile_was_corrected_they_are_judged_again(wire: Wi
 
 
 def test_it_is_fine_takes_them_as_they_are_and_learns_the_new_shape(wire: Wire) -> None:
-    ids = wire.take(dateless(33), dateless(34), bench.page(35))
+    ids = wire.take(dateless(33), dateless(34), dateless(35), bench.page(37))
     with pytest.raises(OperatorError):
         wire.act("accept-source")
     wire.act("accept-source", "no dates any more")
     wire.extract(*ids)
     assert {wire.state(one) for one in ids} == {("stored", None)}
-    assert wire.state(wire.take(dateless(37))[0]) == ("stored", None)
+    assert wire.state(wire.take(dateless(38))[0]) == ("stored", None)
     assert wire.held() == []
 
 
