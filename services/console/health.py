@@ -204,6 +204,9 @@ def _workers(beats: Sequence[dict[str, Any]], *, just_started: bool) -> Check:
     silent = silent_queues(beats, clock.now())
     if silent and just_started:
         return Check("workers", "hint", f"still starting: {', '.join(silent)}", "Look again in half a minute.")
+    if stopped := sorted({beat["worker"] for beat in workers.frozen(beats)}):
+        return Check("workers", "fault", f"stopped, so that it lives and does nothing: {', '.join(stopped)}",
+                     "Let it go on (SIGCONT); `briefwire up` ends and starts it anew where it is the last of its kind.")  # fmt: skip
     if silent:
         return Check(
             "workers", "fault", f"no sign of life from: {', '.join(silent)}", "Read the logs folder in the data folder."

@@ -137,10 +137,15 @@ def dead_owners(connection: Connection) -> list[str]:
     return sorted(name for name in names if not is_alive(name))
 
 
+def is_here(name: str) -> bool:
+    """Whether the owner is a process of this machine."""
+    return name.rsplit(":", 2)[0] == platform.node()
+
+
 def is_alive(name: str) -> bool:
     """Whether the owner may still be at work. An owner on another machine counts as alive: its lease runs out by itself."""
-    host, pid, started = name.rsplit(":", 2)
-    if host != platform.node():
+    _, pid, started = name.rsplit(":", 2)
+    if not is_here(name):
         return True
     try:
         process = psutil.Process(int(pid))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 
+import psutil
 from sqlalchemy import Connection, delete, func, select
 
 from shared.models import HeartbeatRow, PoolRow, Row
@@ -29,6 +31,23 @@ def all_beats(connection: Connection) -> list[Row]:
     """Every process's last sign of life, newest first."""
     found = select(*HeartbeatRow.__table__.columns).order_by(HeartbeatRow.at.desc())
     return [dict(row) for row in connection.execute(found).mappings()]
+
+
+def frozen(beats: Sequence[Row]) -> list[Row]:
+    """Those whose process is on this machine and was stopped (SIGSTOP, a debugger): it lives, and does nothing."""
+    return [beat for beat in beats if _is_frozen(beat["worker"].partition("@")[2])]
+
+
+def _is_frozen(owner: str) -> bool:
+    if owner.count(":") < 2 or not claims.is_here(owner) or not claims.is_alive(owner):
+        return False
+    try:
+        return psutil.Process(int(owner.rsplit(":", 2)[1])).status() in (
+            psutil.STATUS_STOPPED,
+            psutil.STATUS_TRACING_STOP,
+        )
+    except psutil.NoSuchProcess:
+        return False
 
 
 def forget_old(connection: Connection, before: dt.datetime) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import psutil
 import pytest
+import requests
 
 from services.console.demo.bulk import BulkSite
 from services.console.demo.faults import Fault
@@ -200,3 +201,56 @@ def test_a_frozen_broker_is_told_of_and_started_anew(wire: Wire, site: BulkSite,
     wire.wait(lambda: wire.idle() and got(receiver) == 9, 90, "what was published meanwhile")
     assert receiver.state()["repeated"] == 0
     assert {wire.child(word).pid for word in ("fetch@", "extract@", "enrich@", "deliver@")} == workers_before
+
+
+def test_a_paused_host_and_a_paused_partner_hold_their_work_and_let_it_go(
+    wire: Wire, site: BulkSite, receiver: Receiver
+) -> None:
+    wire.wait(lambda: wire.idle() and got(receiver) == 4, 90, "the first briefs")
+    host = host_of(site.url)
+    assert briefwire(wire, "host", "pause", host, "--reason", "they asked").code == 0
+    site.publish(2)
+    wire.wait(lambda: waiting(wire, "fetch") == 2, 60, "two pages of the paused host")
+    assert briefwire(wire, "partner", "pause", "partner").code == 0
+    wire.stop()
+    wire.up()
+    rows = {row["queue"]: row["paused"] for row in briefwire(wire, "queues", "--json").json}
+    assert (rows["fetch"], rows["deliver"]) == ([f"host {host}"], ["partner partner"])
+    assert waiting(wire, "fetch") == 2
+    assert briefwire(wire, "host", "resume", host).code == 0
+    wire.wait(lambda: waiting(wire, "deliver") == 2, 60, "two deliveries before the paused partner")
+    assert got(receiver) == 4
+    assert briefwire(wire, "partner", "resume", "partner").code == 0
+    wire.wait(lambda: wire.idle() and got(receiver) == 6, 60, "what had waited")
+    assert receiver.state()["repeated"] == 0
+    wire.stop()
+    actions = [line["action"] for line in briefwire(wire, "audit", "--json").json]
+    assert actions == ["resume-partner", "resume-host", "pause-partner", "pause-host"]
+
+
+def check(wire: Wire, name: str) -> bool:
+    """What /health says of one thing."""
+    shown = (wire.folder / "web.url").read_text().strip().rstrip("/")
+    return bool(requests.get(f"{shown}/health", timeout=10).json()["checks"][name])
+
+
+def test_a_stopped_worker_is_not_healthy_and_is_started_anew(wire: Wire, site: BulkSite, receiver: Receiver) -> None:
+    wire.wait(lambda: wire.idle() and got(receiver) == 4, 90, "the first briefs")
+    stopped = wire.child("extract@")
+    assert briefwire(wire, "health", "extract").code == 0
+    os.kill(stopped.pid, signal.SIGSTOP)
+    wire.wait(lambda: stopped.status() == psutil.STATUS_STOPPED, 10, "the worker to stand still")
+    said = briefwire(wire, "health", "extract")
+    assert (said.code, "is stopped" in said.err, f":{stopped.pid}:" in said.err) == (1, True, True)
+    listed = briefwire(wire, "workers", "--json")
+    assert listed.code == 1
+    assert {row["queue"] for row in listed.json if row["stopped"]} == {"extract"}
+    assert briefwire(wire, "health", "fetch").code == 0
+    (found,) = [one for one in briefwire(wire, "doctor", "--json").json["checks"] if one["name"] == "workers"]
+    assert (found["state"], f":{stopped.pid}:" in found["what"]) == ("fault", True)
+    site.publish(2)
+    wire.wait(lambda: not check(wire, "worker-extract"), 70, "/health to tell of the queue that nobody consumes")
+    wire.wait(lambda: wire.idle() and got(receiver) == 6, 90, "what was published meanwhile")
+    assert wire.child("extract@").pid != stopped.pid
+    wire.wait(lambda: check(wire, "worker-extract"), 60, "/health to be well again")
+    assert receiver.state()["repeated"] == 0

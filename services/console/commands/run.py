@@ -69,8 +69,8 @@ def health_(
 ) -> None:
     """Whether a part of the wire gives signs of life.
 
-    Of a worker: whether each of its queues was consumed lately, by whichever process. Exit code 1 where not, 3 where
-    the store or the broker does not answer.
+    Of a worker: whether each of its queues was consumed lately, by whichever process, and whether no process of it on this
+    machine is stopped. Exit code 1 where not, 3 where the store or the broker does not answer.
 
     \b
     briefwire health enrich
@@ -80,7 +80,10 @@ def health_(
     if not broker.answers(opening.settings):
         raise OperatorError("The broker does not answer.", "Check that it runs and its URL under [broker].", code=3)
     with engine.current(opening.settings).read() as connection:
-        beats = workers.last_beats(connection)
+        beats, every = workers.last_beats(connection), workers.all_beats(connection)
+    for beat in workers.frozen([one for one in every if one["kind"] in wanted]):
+        show.problem(f"{beat['worker']} is stopped: it lives and does nothing.", "Let it go on (SIGCONT), or end it.")
+        raise typer.Exit(1)
     silent = [kind for kind, deaf_s in wanted.items() if not _heard(beats.get(kind), deaf_s)]
     if silent:
         show.problem(f"No sign of life from: {', '.join(silent)}.", "Its log says why; a start takes some seconds.")

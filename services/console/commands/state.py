@@ -155,7 +155,8 @@ def _depths(opening: Opening) -> dict[str, int] | None:
 def workers_(context: typer.Context, json_: Json = False) -> None:
     """The workers' last signs of life, newest first, and how many threads or processes each has.
 
-    Exit code 1 where a queue has had none for too long.
+    `stopped` is a process of this machine that lives and does nothing (SIGSTOP). Exit code 1 where there is one, or where
+    a queue has had no sign of life for too long.
 
     \b
     briefwire workers --json
@@ -166,14 +167,17 @@ def workers_(context: typer.Context, json_: Json = False) -> None:
     now = clock.now()
     with context.obj.read() as connection:
         beats, sizes = workers.all_beats(connection), workers.sizes(connection)
+    stopped = {beat["worker"] for beat in workers.frozen(beats)}
     rows = [{"queue": beat["kind"], "worker": beat["worker"].partition("@")[2], "at": beat["at"],
-             "age_s": round((now - beat["at"]).total_seconds(), 1), "size": beat["size"]} for beat in beats]  # fmt: skip
+             "age_s": round((now - beat["at"]).total_seconds(), 1), "size": beat["size"],
+             "stopped": beat["worker"] in stopped} for beat in beats]  # fmt: skip
     columns = {
         "queue": "queue",
         "worker": "host:pid:started",
         "size": "at once",
         "at": "last sign of life",
         "age_s": "seconds ago",
+        "stopped": "stopped",
     }
     show.listing(
         rows,
@@ -188,7 +192,7 @@ def workers_(context: typer.Context, json_: Json = False) -> None:
             if size
             else f"Each {kind} worker is as the settings say."
         )
-    if health.silent_queues(beats, now):
+    if stopped or health.silent_queues(beats, now):
         raise typer.Exit(1)
 
 
