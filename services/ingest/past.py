@@ -13,7 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
+import brotli
 from warcio.archiveiterator import ArchiveIterator
+from warcio.bufferedreaders import BufferedReader
 from warcio.exceptions import ArchiveLoadFailed
 
 from services.ingest import polling
@@ -27,6 +29,24 @@ from shared.store import backfills, intake
 BATCH = 50
 PAGES = ("text/html", "application/xhtml+xml")
 _ENDS = 65_536  # bytes of either end that tell files of one size apart
+
+
+class _Brotli:
+    """As warcio would have it; its own does not work with today's brotli."""
+
+    unused_data: bytes | None = None
+
+    def __init__(self) -> None:
+        self._stream = brotli.Decompressor()
+
+    def decompress(self, data: bytes) -> bytes:
+        return bytes(self._stream.process(data))
+
+    def flush(self) -> bytes:
+        return b""
+
+
+BufferedReader.DECOMPRESSORS["br"] = _Brotli
 
 
 class Item(NamedTuple):
@@ -74,7 +94,7 @@ def items(path: Path, position: int, max_bytes: int) -> Iterator[Item]:
     try:
         with path.open("rb") as file:
             yield from _pages(file, position, max_bytes) if is_warc(path) else _addresses(file, position)
-    except ArchiveLoadFailed as error:
+    except (ArchiveLoadFailed, AttributeError) as error:  # the latter where a record lacks its address
         raise OperatorError(
             f"{path.name} is damaged: {error}.", "What stood before the damage was taken in.", code=1
         ) from None

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import uuid
+import zlib
 from collections.abc import Callable, Iterator
 from gzip import compress
 from pathlib import Path
 
+import brotli
 import pytest
 from sqlalchemy import select
 
 from services.console.commands import past as command
 from services.ingest import past
 from shared import settings
+from shared.errors import OperatorError
 from shared.models import EntryRow, PageRow
 from shared.store import engine
 from tests.console.command import Said, within
@@ -171,3 +174,24 @@ def test_a_folder_is_watched(run: Run, tmp_path: Path) -> None:
     assert run("source", "list", "--json").json[0]["kind"] == "folder"
     assert run("source", "add", inbox, "--name", "again").code == 4
     assert run("source", "add", tmp_path / "missing").code == 2
+
+
+def _encoded(coding: str, body: bytes, kind: bytes = b"text/html; charset=utf-8") -> bytes:
+    packed = brotli.compress(body) if coding == "br" else zlib.compress(body)
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: %b\r\nContent-Encoding: %b\r\n\r\n" % (kind, coding.encode())
+    return _record("response", f"https://news.example/{coding}", head + packed)
+
+
+def test_pages_are_unpacked_whatever_they_were_packed_by(tmp_path: Path) -> None:
+    page = PAGE % (1, 1)
+    path = tmp_path / "packed.warc"
+    path.write_bytes(_encoded("br", page) + _encoded("deflate", page))
+    assert [item.body for item in past.items(path, 0, 1_000_000)] == [page, page]
+    assert [item.why_not for item in past.items(path, 0, 20)] == ["too-large", "too-large"]
+
+
+def test_a_record_without_its_address_is_damage_and_no_traceback(tmp_path: Path) -> None:
+    path = tmp_path / "odd.warc"
+    path.write_bytes(_record("response", "", b"HTTP/1.1 200 OK\r\n\r\nx"))
+    with pytest.raises(OperatorError, match="damaged"):
+        list(past.items(path, 0, 1_000_000))

@@ -30,6 +30,8 @@ SOUP_DEPTH = 120
 """The fallback hangs what is nested deeper at this depth, in page order."""
 
 _LONG_TAG = re.compile(r"<([a-zA-Z][\w:-]*)\s[^<>]{8000,}>")
+_LONG = re.compile(rb"<[a-zA-Z][^<>]{8000,}>")
+"""Every tag that is long in characters is long in bytes: where this finds none, no text is needed."""
 _ATTRIBUTE = re.compile(r"\s[^\s=\"'<>/]+")
 _MARKUP = re.compile(r"(?is)<(script|style|template|noscript|svg)\b.*?</\1\s*>|<!--.*?-->|<[^>]*>")
 _HIDDEN_IN_SOUP = frozenset({"script", "style", "template", "noscript", "svg"})
@@ -60,7 +62,7 @@ def _mended(decoded: Decoded, content: bytes) -> str | None:
         _no_markup(decoded.text)
     if len(content) > MAX_TAGS and content.count(b"<") > MAX_TAGS:
         raise Rejected("too-many-tags", f"The page holds more than {MAX_TAGS:,} tags.")
-    many = len(content) > MANY_EQUALS and content.count(b"=") > MANY_EQUALS
+    many = len(content) > MANY_EQUALS and content.count(b"=") > MANY_EQUALS and _LONG.search(content) is not None
     if b"\x00" not in content and not many:
         return None
     text = decoded.text.replace("\x00", "")
