@@ -230,6 +230,8 @@ def _fates(target_url: str) -> Iterator[None]:
     except OSError as error:
         raise _fate_of(error, target_url) from error
     except ftplib.error_perm as error:
+        if str(error).startswith("552"):  # RFC 959: exceeded storage allocation
+            raise Retryable("disk-full", f"{_shown(target_url)}: {error}") from error
         raise Rejected("no-permission", f"{_shown(target_url)}: {error}") from error
     except (ftplib.Error, EOFError) as error:
         raise Retryable("storage-unreachable", f"{_shown(target_url)}: {error}") from error
@@ -251,7 +253,9 @@ def _fate_of(error: OSError, target_url: str) -> Retryable | Rejected:
         return Rejected("path-in-use", detail)
     if error.errno == errno.ENAMETOOLONG:
         return Rejected("name-too-long", detail)
-    if isinstance(error, (ConnectionError, TimeoutError)):
+    if (
+        isinstance(error, (ConnectionError, TimeoutError)) or type(error).__name__ == "NoValidConnectionsError"
+    ):  # paramiko's
         return Retryable("storage-unreachable", detail)
     return Retryable("storage-failed", detail)
 
