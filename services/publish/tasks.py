@@ -38,8 +38,11 @@ def _plan_some(batch: int) -> bool:
         decided = planning.decide(connection, installation.name(connection), clock.now(), batch)
     if decided.upto is None:
         return _plan_past(batch)
-    with begin() as work:
-        work.ring("endpoint.due", partners.plan(work.connection, decided.planned, decided.upto, work.now))
+    try:
+        with begin() as work:
+            work.ring("endpoint.due", partners.plan(work.connection, decided.planned, decided.upto, work.now))
+    except partners.PlannedAlready:
+        return False
     return True
 
 

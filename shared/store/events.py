@@ -86,9 +86,10 @@ def after(connection: Connection, number: object, limit: int) -> list[Event]:
     return [msgspec.convert(dict(row), Event) for row in connection.execute(found).mappings()]
 
 
-def set_planned(connection: Connection, number: int) -> None:
-    """Everything up to `number` has its deliveries."""
-    connection.execute(update(EventHeadRow).values(planned=number))
+def set_planned(connection: Connection, number: int) -> bool:
+    """Everything up to `number` has its deliveries. False: somebody said so of as much already."""
+    moved = update(EventHeadRow).where(EventHeadRow.planned < number).values(planned=number)
+    return connection.execute(moved.execution_options(synchronize_session=False)).rowcount == 1
 
 
 def head(connection: Connection, *, lock: bool = False) -> tuple[int, int]:

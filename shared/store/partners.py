@@ -59,6 +59,10 @@ class Tried(msgspec.Struct, frozen=True):
     omitted: tuple[str, ...] = ()
 
 
+class PlannedAlready(Exception):
+    """What a planner decided was decided by another one meanwhile."""
+
+
 class Past(msgspec.Struct, frozen=True):
     """What the planner decided about a piece of the history that an endpoint asked for. `upto` is the event looked at last;
     `done` where nothing is left of it."""
@@ -236,6 +240,9 @@ def plan(connection: Connection, planned: Sequence[Planned], upto: int, now: dt.
     """Writes what the planner decided up to event `upto`: deliveries with positions, filtered counters, lanes awake.
 
     Returns the lanes that have work.
+
+    Raises:
+        PlannedAlready: another planner was first, while this one's lease had run out; the transaction must not commit.
     """
     by_endpoint: dict[int, list[Planned]] = {}
     for item in planned:
@@ -245,7 +252,9 @@ def plan(connection: Connection, planned: Sequence[Planned], upto: int, now: dt.
         for endpoint_id in sorted(by_endpoint)
         for lane in _plan_endpoint(connection, endpoint_id, by_endpoint[endpoint_id], now)
     ]
-    events.set_planned(connection, upto)
+    first = min((item.event.number for item in planned), default=upto)
+    if events.head(connection, lock=True)[1] >= first or not events.set_planned(connection, upto):
+        raise PlannedAlready(f"Events from {first} on were planned by somebody else.")
     return awake
 
 

@@ -363,3 +363,20 @@ def test_an_article_stored_by_two_at_once_is_stored_once(store: Store) -> None:
         source = new_source(c)
         assert new_article(c, source) == new_article(c, source)
         assert len(c.execute(select(ArticleRow.id)).all()) == 1
+
+
+def test_a_planner_that_outlived_its_lease_plans_nothing_twice(store: Store) -> None:
+    with store.write() as c:
+        endpoint = new_partner(c)
+        article = new_article(c, new_source(c))
+        events.append(c, [event(article), event(article, kind="article.relinked")], NOW)
+    with store.read() as c:
+        late = [partners.Planned(endpoint, one, None) for one in events.unplanned(c, 1)]
+    with store.write() as c:
+        plan_all(c, endpoint)
+    with pytest.raises(partners.PlannedAlready), store.write() as c:
+        partners.plan(c, late, late[-1].event.number, NOW)
+    with store.read() as c:
+        assert events.head(c) == (2, 2)
+        (line,) = ledger.books(c).delivery
+        assert (line.filtered, line.due, line.balanced) == (0, 2, True)
