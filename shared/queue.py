@@ -23,7 +23,7 @@ import msgspec
 import redis
 from celery import Celery, signals
 from kombu.entity import Exchange, Queue
-from sqlalchemy import Connection
+from sqlalchemy import Connection, exc
 from sqlalchemy.exc import SQLAlchemyError
 
 from shared import broker, clock, http, lifeline, logs, pipeline, settings
@@ -143,16 +143,20 @@ def begin() -> Iterator[Work]:
         bell.ring(wake, list(dict.fromkeys(keys)))
 
 
+STORE_FAILS = (exc.OperationalError, exc.InterfaceError, exc.InternalError, exc.TimeoutError, exc.DisconnectionError)
+
+
 @contextlib.contextmanager
 def holding(table: type[Any], rows: Sequence[Row]) -> Iterator[None]:
     """Gives claimed rows back at once where the block fails, instead of when their leases run out.
 
-    A failing store (a deadlock, a full disk) is not the rows' fault and does not count as an attempt.
+    A failing store (a deadlock, a full disk) is not the rows' fault and does not count as an attempt. A value that the store
+    refuses does: it would be refused for ever, and the rest of its batch with it.
     """
     try:
         yield
     except Exception as error:
-        blameless = isinstance(error, SQLAlchemyError)
+        blameless = isinstance(error, STORE_FAILS)
         with contextlib.suppress(SQLAlchemyError), store().write() as connection:
             again = clock.now() + dt.timedelta(seconds=1)
             for row in rows:

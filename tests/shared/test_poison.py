@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import datetime as dt
 
+import pytest
+from sqlalchemy import exc, select
+
 from services.ingest import tasks
-from shared import feeder, pipeline, records
+from shared import feeder, pipeline, queue, records
+from shared.models import EntryRow
 from shared.queue import Failure
-from shared.store import claims, intake
+from shared.store import claims, engine, intake
 from shared.store.engine import Store
 
 NOW = dt.datetime(2026, 5, 4, 12, 0, tzinfo=dt.UTC)
@@ -58,3 +62,22 @@ def test_what_ends_its_worker_three_times_is_not_tried_again_and_its_bytes_stay(
     assert isinstance(given_up, Failure)
     assert (given_up.reason, given_up.later) == ("crashed", False)
     assert page["body"] == b"<p>some bytes"
+
+
+@pytest.mark.parametrize(("error", "attempts"), [
+    (exc.DataError("INSERT", {}, Exception("a NUL in a text")), 1),
+    (exc.StatementError("surrogates", "INSERT", {}, UnicodeEncodeError("utf-8", "\ud800", 0, 1, "surrogates")), 1),
+    (exc.OperationalError("COMMIT", {}, Exception("disk full")), 0),
+])  # fmt: skip
+def test_what_the_store_refuses_counts_as_an_attempt_and_a_failing_store_does_not(
+    store: Store, monkeypatch: pytest.MonkeyPatch, error: exc.SQLAlchemyError, attempts: int
+) -> None:
+    monkeypatch.setattr(engine, "_current", store)
+    entry = three_pages(store)[0]
+    with store.write() as c:
+        rows = intake.claim_pages(c, [entry], NOW)
+    with pytest.raises(exc.SQLAlchemyError), queue.holding(EntryRow, rows):
+        raise error
+    with store.read() as c:
+        found = c.execute(select(EntryRow.attempts, EntryRow.lease_owner).where(EntryRow.id == entry)).one()
+    assert found == (attempts, None)
