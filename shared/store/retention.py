@@ -10,7 +10,7 @@ import datetime as dt
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, and_, delete, exists, func, select, update
+from sqlalchemy import Connection, and_, delete, exists, func, or_, select, update
 from sqlalchemy.sql import ColumnElement
 
 from shared.models import (
@@ -198,8 +198,10 @@ def _past_events(connection: Connection, going: ColumnElement[bool], cutoff: dt.
 
 
 def _old_pages(connection: Connection, cutoff: dt.datetime) -> ColumnElement[bool]:
-    needed = exists().where(EntryRow.page_id == PageRow.id, EntryRow.id == PageRow.entry_id,
-                            EntryRow.state.in_(("waiting", "quarantined")))  # fmt: skip
+    undone = or_(
+        EntryRow.state.in_(("waiting", "quarantined")), EntryRow.step.is_not(None), EntryRow.reason.is_not(None)
+    )
+    needed = exists().where(EntryRow.page_id == PageRow.id, EntryRow.id == PageRow.entry_id, undone)
     old: ColumnElement[bool] = and_(PageRow.fetched_at < cutoff, ~needed)
     return old
 

@@ -201,6 +201,18 @@ def test_what_is_still_needed_is_kept_however_old(store: Store) -> None:
         assert c.execute(select(EntryRow.page_id).where(EntryRow.id == first["id"])).scalar_one()
 
 
+def test_the_newer_page_of_a_stored_article_is_kept_until_it_was_read(store: Store) -> None:
+    filled(store, OLD)
+    with store.write() as c:
+        entry = c.execute(select(EntryRow.id)).scalar_one()
+        intake.keep_page(c, entry, page(OLD))  # fetched again, not yet read
+    assert retention.prune(store, KEEP).rows["pages"] == 1
+    with store.write() as c:
+        assert c.execute(select(func.count()).select_from(PageRow)).scalar_one() == 1
+        intake.finish_entry(c, entry, "stored")
+    assert retention.prune(store, KEEP).rows["pages"] == 1
+
+
 def test_months_are_made_ahead_and_dropped_whole(postgres: Postgres) -> None:
     store = Store(postgres.fresh("months"))
     migrations.upgrade(store)
