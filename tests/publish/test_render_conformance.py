@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -298,6 +299,7 @@ MARKERS: dict[str, tuple[str, ...]] = {
     "annotations.categories": ("Tourism",),
     "annotations.story": ("story_12",),
     "annotations.similar": ("Board postpones fare rise",),
+    "annotations.names": ("Lagoon Lines",),
 }
 
 
@@ -312,6 +314,22 @@ def test_a_field_is_in_the_output_or_named_as_omitted(name: str, field: str) -> 
 @every_format
 def test_nothing_is_named_as_omitted_that_the_record_does_not_hold(name: str) -> None:
     assert set(render(name, RECORDS["nothing but a headline"]).omitted) <= {"revision", "category_status.value"}
+
+
+def held() -> list[str]:
+    """The table of docs/wire-format.md: a line a field that some format cannot hold, a column a format."""
+    fields = sorted({field for known in FORMATS.values() for field in known.cannot_hold})
+    lines = [f"| field | {' | '.join(FORMATS)} |", f"|---|{'---|' * len(FORMATS)}"]
+    return lines + [
+        f"| `{field}` | {' | '.join('–' if field in known.cannot_hold else 'yes' for known in FORMATS.values())} |"
+        for field in fields
+    ]
+
+
+def test_the_documented_table_says_what_each_format_holds() -> None:
+    table = "\n".join(held())
+    page = (Path(__file__).parents[2] / "docs/wire-format.md").read_text(encoding="utf-8")
+    assert table in page, f"docs/wire-format.md needs this:\n{table}"
 
 
 def test_unknown_formats_are_refused_by_name() -> None:
