@@ -24,6 +24,7 @@ from services.publish import sign
 from shared import clock, http
 from shared.errors import Rejected, Retryable
 from shared.models import Row
+from shared.records import from_json
 from shared.settings import AlertSettings, Settings
 from shared.store import alerts as rows
 from shared.store import installation, switches
@@ -210,7 +211,7 @@ def send_due(store: Store, settings: Settings, door: http.Door, now: Callable[[]
         mine = rows.claim_notices(connection, due, now())
     told = []
     for row in mine:
-        done = tell(row["channel"], f"alert_{row['id']}", msgspec.json.decode(row["body"], type=Notice), settings, door)
+        done = tell(row["channel"], f"alert_{row['id']}", from_json(row["body"], Notice), settings, door)
         with store.write() as connection:
             if done.why is None:
                 rows.sent(connection, row, now())

@@ -25,6 +25,7 @@ from shared.api import Problem, Site, bearer, unauthorised
 from shared.models import Row
 from shared.openapi import Answer, Operation, Parameter, Security, problem
 from shared.queue import Work
+from shared.records import from_json
 from shared.store import keys, partners, portal
 
 LOG_PAGE = 100
@@ -282,7 +283,7 @@ def _read(request: Request, body: bytes, kind: type[T]) -> T:
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         raise Problem(415, "unsupported-type", "Send JSON: application/json.")
     try:
-        return msgspec.json.decode(body, type=kind)
+        return from_json(body, kind)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Problem(400, "bad-body", f"The body is not what it must be: {error}.") from None
 
