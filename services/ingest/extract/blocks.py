@@ -401,7 +401,10 @@ class _Cutter:
                 if tag.__class__ is str:
                     if self.parts:
                         self.flush(box)
-                    self.block(child, tag, box, depth + 1, sparse)
+                    if sparse and child not in self.spine:
+                        self.far(child, tag, box, depth + 1)
+                    else:
+                        self.enter(child, tag, box, depth + 1, sparse)
             elif kind != SKIP:
                 self.single(child, kind, box)
             tail = child.tail
@@ -410,11 +413,9 @@ class _Cutter:
                 if self.in_link:
                     self.link_chars += len(tail)
 
-    def block(self, child: Element, tag: str, box: Box, depth: int, sparse: bool) -> None:
-        """A block element within `box`: cut, or set aside when it lies far from prose."""
-        if not sparse or child in self.spine:
-            self.enter(child, tag, box, depth, sparse)
-        elif related(child.get("class") or child.get("id") or ""):
+    def far(self, child: Element, tag: str, box: Box, depth: int) -> None:
+        """A block element far from prose: set aside, unless it names itself a block of related articles."""
+        if related(child.get("class") or child.get("id") or ""):
             self.enter(child, tag, box, depth, False)
         else:
             self.out.skipped.append(child)

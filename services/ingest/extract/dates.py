@@ -81,6 +81,14 @@ _STARTS = sorted(
 )
 
 
+_NUMBERED_TEXT = re.compile("[" + "".join(filter(str.isdigit, map(chr, range(0x20000)))) + "]")
+
+
+def numbered(text: str) -> bool:
+    """Whether a text holds a digit of any script: without one it states no date."""
+    return _NUMBERED_TEXT.search(text) is not None
+
+
 class Printed(NamedTuple):
     """A date as read: naive parts, the zone it states (None: none), how exact it is."""
 
@@ -112,7 +120,7 @@ def read(text: str, *, month_first: bool = False) -> Printed | None:
 
 def only(text: str) -> bool:
     """Whether a short text is a date, perhaps with a time and words such as "published on", and nothing else."""
-    if len(text) > 60 or not any(map(str.isdigit, text)):
+    if len(text) > 60 or not numbered(text):
         return False
     if match := _ISO.search(text):
         start, end = match.span()

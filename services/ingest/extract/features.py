@@ -80,9 +80,9 @@ class Page:
         totals = np.concatenate([[0], np.cumsum(solid)])
         near = totals[np.minimum(self.place + NEAR + 1, self.count)] - totals[np.maximum(self.place - NEAR, 0)]
         self.active = np.flatnonzero((near > 0) | (self.links <= 0.9) | (sizes >= SHORT))
-        self.repeated = [n for n, p in enumerate(pieces) if titles.repeated(p.text)]
+        self.repeated = [n for n, p in enumerate(pieces) if len(p.text) in titles.sizes and titles.repeated(p.text)]
         up = self.parent[self.at]
-        self.steps = np.stack([self.at, up, above := self.parent[up], self.parent[above]])
+        self.steps = np.array([self.at, up, above := self.parent[up], self.parent[above]])
 
     def inside(self, kinds: Numbers) -> Numbers:
         """Running totals of some kinds (kinds, pieces) as sums over what the boxes of `steps` hold: (kinds, 4, pieces)."""
@@ -110,7 +110,7 @@ def plain(page: Page, names: Lexicon) -> Floats:
     beside = np.bincount([p.at for p in page.found.pictures], minlength=count + 2) if page.found.pictures else None
     after, before = (beside[:count], beside[1 : count + 1]) if beside is not None else np.zeros((2, count))
     parts = [
-        np.stack([page.size, page.links, page.tags, page.depth, page.spans, page.place, count - page.place, title, after, before]),
+        np.array([page.size, page.links, page.tags, page.depth, page.spans, page.place, count - page.place, title, after, before]),
         page.flags >> _BITS & 1, _boxes(page), _neighbours(page),
     ]  # fmt: skip
     return np.concatenate([*(part[:, active] for part in parts), _carried(page, names)]).astype(np.float32)
@@ -119,9 +119,9 @@ def plain(page: Page, names: Lexicon) -> Floats:
 def _boxes(page: Page) -> Numbers:
     """How much text, links and prose a piece's box and the boxes around it hold, and where the page's prose lies."""
     at, chars, prose = page.at, page.chars, page.prose
-    direct = np.stack([np.bincount(at, chars)[at], np.bincount(at, prose)[at], np.bincount(at)[at]])
+    direct = np.array([np.bincount(at, chars)[at], np.bincount(at, prose)[at], np.bincount(at)[at]])
     direct[:2] = np.log1p(direct[:2])
-    size, links, solid, number = page.inside(np.stack([chars, chars * page.links, prose, np.ones(page.count)]))[:, 1:]
+    size, links, solid, number = page.inside(np.array([chars, chars * page.links, prose, np.ones(page.count)]))[:, 1:]
     whole = max(float(prose.sum()), 1.0)
     return np.concatenate(
         [direct, np.log1p(size), links / np.maximum(size, 1), solid / whole, number, _home(page, whole), _dominant(page, whole)]
@@ -137,7 +137,7 @@ def _home(page: Page, whole: float) -> Numbers:
         home = int(np.flatnonzero(inside >= min(share, top))[-1])
         part = page.chars[page.first[home] : page.last[home]].sum() / page.chars.sum()
         columns += [page.within(home), np.full(page.count, part)]
-    return np.stack(columns)
+    return np.array(columns)
 
 
 def _dominant(page: Page, whole: float) -> Numbers:
@@ -148,7 +148,7 @@ def _dominant(page: Page, whole: float) -> Numbers:
     best = int(by_holder.argmax())
     members = np.flatnonzero((holder == best) & (prose > 0))
     first, last = (int(members[0]), int(members[-1])) if len(members) else (0, page.count)
-    return np.stack([
+    return np.array([
         by_sign[signs] / whole, by_holder[holder] / whole, signs == by_sign.argmax(), holder == best,
         np.clip(page.place - first, -30, 30), np.clip(page.place - last, -30, 30),
     ])  # fmt: skip
@@ -160,7 +160,7 @@ def _neighbours(page: Page) -> Numbers:
     signs, parents = page.signs, page.steps[1]
     moved = np.clip(page.place + _SHIFTS, 0, page.count - 1)
     numbers = np.maximum(np.bincount(signs), 1)
-    alike = np.stack([numbers, np.bincount(signs, page.size) / numbers, np.bincount(signs, page.links) / numbers])
+    alike = np.array([numbers, np.bincount(signs, page.size) / numbers, np.bincount(signs, page.links) / numbers])
     return np.concatenate([
         page.size[moved], page.links[moved], page.tags[moved], parents[moved] == parents, signs[moved] == signs, alike[:, signs],
         np.full((1, page.count), math.log1p(page.count)),
@@ -253,7 +253,7 @@ def _weighed(texts_: list[str], title: set[str], words: Lexicon) -> Floats:
     common = np.add.reduceat(np.array([word in title for word in found], np.float32), starts)
     mean = np.add.reduceat(weights, starts) / (numbers + 1)
     low, high = np.minimum.reduceat(weights, starts), np.maximum.reduceat(weights, starts)
-    stacked: Floats = np.stack([mean, low, high, common / np.maximum(numbers, len(title) or 1)])
+    stacked: Floats = np.array([mean, low, high, common / np.maximum(numbers, len(title) or 1)])
     return stacked
 
 
@@ -373,7 +373,7 @@ def context(page: Page, first: Floats, numbers: NDArray[np.int64]) -> Floats:
     total = max(float(mass.sum()), 1.0)
     before = np.cumsum(mass)
     parts = [
-        np.stack([first, before / total, 1 - (before - mass) / total, np.full(page.count, np.log1p(total))]),
+        np.array([first, before / total, 1 - (before - mass) / total, np.full(page.count, np.log1p(total))]),
         padded[page.place + _NEAR_SHIFTS], _shares(page, mass, first, total), _distances(page, first),
     ]  # fmt: skip
     return np.concatenate([part[:, numbers] for part in parts]).astype(np.float32)
@@ -382,8 +382,8 @@ def context(page: Page, first: Floats, numbers: NDArray[np.int64]) -> Floats:
 def _shares(page: Page, mass: Numbers, first: Floats, total: float) -> Numbers:
     """Mean judgement and share of all mass in the box, three steps up, and among pieces of the same signature."""
     signs = page.signs
-    size, own, sure, number = page.inside(np.stack([page.chars, mass, first, np.ones(page.count)]))
-    alike = np.stack([
+    size, own, sure, number = page.inside(np.array([page.chars, mass, first, np.ones(page.count)]))
+    alike = np.array([
         np.bincount(signs, mass) / np.maximum(np.bincount(signs, page.chars), 1),
         np.bincount(signs, first) / np.maximum(np.bincount(signs), 1),
     ])  # fmt: skip
@@ -401,4 +401,4 @@ def _distances(page: Page, first: Floats) -> Numbers:
     since = np.where(last >= 0, totals[page.place + 1] - totals[last + 1], 99_999)
     until = np.where(following < count, totals[np.minimum(following, count)] - totals[page.place], 99_999)
     gaps = np.where(last >= 0, page.place - last, 99), np.where(following < count, following - page.place, 99)
-    return np.stack([np.minimum(gaps[0], 99), np.minimum(gaps[1], 99), np.log1p(since), np.log1p(until)])
+    return np.array([np.minimum(gaps[0], 99), np.minimum(gaps[1], 99), np.log1p(since), np.log1p(until)])

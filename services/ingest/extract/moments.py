@@ -171,7 +171,7 @@ def _printed(found: Cut, *, changed: bool) -> Iterator[tuple[str, str]]:
         if (
             5 < len(text) < _LINE
             and not piece.box.flags & (NAV | FOOTER | FORM)
-            and any(map(str.isdigit, text))
+            and dates.numbered(text)
             and bool(dates.CHANGED.search(text)) is changed
         ):
             named = not _NAMED.isdisjoint(tokens(piece.box.names)) or not _NAMED.isdisjoint(tokens(piece.inline))
@@ -187,12 +187,12 @@ def _far(found: Cut) -> Iterator[tuple[str, str]]:
     """What stands in short parts of the page that were not cut because no prose is near."""
     for element in found.skipped[:_MOST_FAR]:
         text = opening(element)
-        if 5 < len(text) < _SHORT and any(map(str.isdigit, text)) and not dates.CHANGED.search(text):
+        if 5 < len(text) < _SHORT and dates.numbered(text) and not dates.CHANGED.search(text):
             yield f"far from text, {element.tag}", text
 
 
 def _opening(found: Cut) -> Iterator[tuple[str, str]]:
     """A dateline: the date that the first prose begins with."""
     first = next((p.text for p in found.pieces if len(p.text) > _LINE // 2 and p.links * 2 < len(p.text)), "")
-    if any(map(str.isdigit, first[:12])):
+    if dates.numbered(first[:12]):
         yield "dateline", first[:_OPENING]

@@ -155,7 +155,7 @@ def _dated(evidence: Evidence, found: Cut) -> bool:
     near = found.pieces[max(0, head + _NEAR[0]) : head + _NEAR[1]]
     own = takewhile(lambda p: p.index <= head or not _leads_away(p), near)
     lines = (p.text for p in own if not p.box.flags & (NAV | FOOTER | FORM) and len(p.text) < 100)
-    return any(dates.read(line) for line in lines if any(map(str.isdigit, line)))
+    return any(dates.read(line) for line in lines if dates.numbered(line))
 
 
 def _pointing_elsewhere(chosen: Sequence[Piece], size: int, found: Cut, evidence: Evidence) -> str | None:
