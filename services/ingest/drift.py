@@ -460,9 +460,9 @@ def alarmed(state: State) -> bool:
 
     Pages without a record count once the source is known: many a feed links to what is no article.
     """
-    if len(state.shapes) < READY:
-        return _unlikely(state.outcomes, ("odd",))
-    kinds: tuple[tuple[Outcome, ...], ...] = (("odd", "failed"), ("odd", "failed", "doubtful"))
+    kinds: tuple[tuple[Outcome, ...], ...] = (("odd",),)
+    if len(state.shapes) >= READY:
+        kinds = (("odd", "failed"), ("odd", "failed", "doubtful"))
     return any(_unlikely(state.outcomes, one) for one in kinds)
 
 
