@@ -140,7 +140,8 @@ def test_the_filters_shown_parse_and_every_field_is_explained() -> None:
 
 
 def test_every_format_is_in_the_table_with_its_content_type() -> None:
-    rows = [line for line in WIRE.split("## The other formats", 1)[1].splitlines() if line.startswith("| `")]
+    table = WIRE.split("## The other formats", 1)[1].split("Field by field", 1)[0]
+    rows = [line for line in table.splitlines() if line.startswith("| `")]
     shown = {row.split("`")[1]: row.split("`")[3] for row in rows}
     sent = {name: one.content_type.split(";charset")[0].split("; charset")[0] for name, one in FORMATS.items()}
     assert {"brief": "application/json", **shown} == sent
