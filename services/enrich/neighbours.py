@@ -205,7 +205,8 @@ def _judged(
     own: Read, others: set[int], printed: Mapping[int, str], seen: Mapping[int, Read]
 ) -> list[tuple[Read, Judgement]]:
     found = [seen[other] for other in sorted(others) if other in seen]
-    judged = similarity.compare(own.profile, [other.profile for other in found], printed)
+    apart = [abs(other.day - own.day) for other in found]
+    judged = similarity.compare(own.profile, [other.profile for other in found], printed, apart=apart)
     return list(zip(found, judged, strict=True))
 
 

@@ -51,6 +51,9 @@ _RARE = 0.0005
 """Share of articles that a word missing from the table is taken to occur in."""
 _FLOOR = 0.003
 """Added to every share: of two rare words the rarer is hardly more telling, and scores mean the same in a large store."""
+_CAST, _CAST_OF = 2, 50
+"""A name is taken to stand in two of fifty articles more: a wire has its cast (places, ministers), and which names belong
+to it shows only once articles are counted. In a large store this is nothing."""
 
 
 class Signature(msgspec.Struct, frozen=True):
@@ -126,11 +129,18 @@ class Copying(msgspec.Struct, frozen=True):
 
     bias: float
     factors: tuple[float, ...]
-    chance: float = 0.42
+    chance: float = 0.25
     least: float = 0.2
     """No copy below this share of the wording."""
     untouched: float = 0.8
     same_numbers: float = 0.75
+    filled: float = 0.2
+    scattered: float = 1.7
+    """A template: so much of the names and numbers are others, and so many times more of the wording than of the
+    vocabulary. One word exchanged breaks three shingles, a paragraph put in front hardly more than its own."""
+    days: int = 2
+    reissued: float = 0.85
+    """So many days apart it is last week's template, unless so much of the wording is shared: updates come at once."""
     short: int = 30
     """Of texts with fewer shingles ("Sets payout, 7.1 cts") every number of the one must stand in the other."""
 
@@ -205,7 +215,10 @@ def weigh(sig: Signature, frequency: Mapping[str, int], total: int, hashes: fing
     for place, (term, worth) in enumerate(sig.terms.items()):
         own = frequency.get(term, 0)
         share = (own + prior * common.get(term, _RARE)) / (total + prior + 1)
-        weight[place] = worth * math.log1p(1.0 / (max(share, own / (total + _DOUBT)) + _FLOOR))
+        share = max(share, own / (total + _DOUBT))
+        if sig.kinds[term] in (NAME, PAIR):
+            share = max(share, (own + _CAST) / (total + _CAST_OF))
+        weight[place] = worth * math.log1p(1.0 / (share + _FLOOR))
     scaled = np.rint(_SCALE * weight / (np.linalg.norm(weight) or 1.0)).astype("<u2")
     terms = np.fromiter(map(fingerprints.term_hash, sig.terms), dtype="<u4", count=len(sig.terms))
     kinds = np.fromiter(sig.kinds.values(), dtype="u1", count=len(sig.terms))
@@ -231,6 +244,7 @@ def compare(
     others: Sequence[Profile],
     printed: Mapping[int, str],
     limits: Limits = LIMITS,
+    apart: Sequence[int] | None = None,
 ) -> list[Judgement]:
     """How an article belongs together with each of its candidates.
 
@@ -238,11 +252,12 @@ def compare(
         own: the article.
         others: its candidates; they are each other's measure of how dense the field is.
         printed: the article's own terms by hash, for the reasons.
+        apart: how many days lie between the article and each of them; none where it is not given.
     """
     if not others:
         return []
-    measured = measures(own, others, limits)
-    return [_judgement(own, other, row, printed, limits) for other, row in zip(others, measured, strict=True)]
+    measured = zip(others, measures(own, others, limits), apart or [0] * len(others), strict=True)
+    return [_judgement(own, other, row, printed, limits, days) for other, row, days in measured]
 
 
 def wording(a: Profile, b: Profile) -> Wording:
@@ -255,10 +270,12 @@ def wording(a: Profile, b: Profile) -> Wording:
     return Wording(contained, shorter, names, numbers, fewer_names, fewer_numbers, _vocabulary(a, b))
 
 
-def is_copy(seen: Wording, cosine: float) -> bool:
-    """Whether two texts with this in common are one text: re-published, cut or edited."""
+def is_copy(seen: Wording, cosine: float, apart: int = 0) -> bool:
+    """Whether two texts with this in common, published `apart` days from each other, are one: re-published, cut or edited."""
     rule = _copying()
     if seen.contained < rule.least or seen.shorter == 0:
+        return False
+    if _is_template(seen, rule) or (apart >= rule.days and seen.contained < rule.reissued):
         return False
     if seen.shorter < rule.short and seen.numbers < 1.0:
         return False
@@ -266,6 +283,14 @@ def is_copy(seen: Wording, cosine: float) -> bool:
         return False
     z = rule.bias + sum(f * m for f, m in zip(rule.factors, copy_measures(seen, cosine), strict=True))
     return _logistic(z) >= rule.chance
+
+
+def _is_template(seen: Wording, rule: Copying) -> bool:
+    """Whether the two are one frame filled with other names and numbers."""
+    fillers = seen.fewer_names + seen.fewer_numbers
+    kept = seen.names * seen.fewer_names + seen.numbers * seen.fewer_numbers
+    filled = 1.0 - kept / max(fillers, 1) if fillers else 0.0
+    return filled >= rule.filled and 1.0 - seen.contained >= rule.scattered * (1.0 - seen.vocabulary)
 
 
 def copy_measures(seen: Wording, cosine: float) -> tuple[float, ...]:
@@ -401,11 +426,13 @@ def _density(gram: Floats, limits: Limits) -> Floats:
     return np.asarray(padded.mean(axis=1))
 
 
-def _judgement(own: Profile, other: Profile, seen: Measures, printed: Mapping[int, str], limits: Limits) -> Judgement:
+def _judgement(
+    own: Profile, other: Profile, seen: Measures, printed: Mapping[int, str], limits: Limits, apart: int
+) -> Judgement:
     chance = story_chance(seen, _story())
     if seen.cosine < limits.least:
         return Judgement(None, chance, seen.cosine, ())
-    if seen.cosine >= limits.copies and is_copy(shared := wording(own, other), seen.cosine):
+    if seen.cosine >= limits.copies and is_copy(shared := wording(own, other), seen.cosine, apart):
         said = (f"{shared.contained:.0%} of the wording", *reasons(own, other, printed))
         return Judgement("duplicate", shared.contained, seen.cosine, said)
     if chance >= limits.same_story:

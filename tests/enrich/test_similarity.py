@@ -160,3 +160,30 @@ def test_short_templates_with_another_number_are_no_copies() -> None:
     one, other = (profile("Harbour Coastal sets payout", paid.format(cents)) for cents in ("7.1", "6.4"))
     assert judge(one, other).relation == "same_story"
     assert judge(one, one).relation == "duplicate"
+
+
+def test_a_frame_filled_with_other_names_and_numbers_is_no_copy() -> None:
+    frame = (
+        "The {0} bank said it lent the money market {1} mln crowns in the morning session. This compares with its forecast "
+        "of a shortage of around {2} mln crowns. The bank bought bills outright at {3} pct, and dealers expect it to enter "
+        "the market again in the afternoon under the usual conditions, a spokesman for the {0} bank said."
+    )
+    one, other = (profile("", frame.format(*fill)) for fill in (("Orvany", 37, 700, 10.4), ("Halmeer", 24, 500, 10.9)))
+    assert judge(one, other).relation != "duplicate"
+    assert judge(one, one).relation == "duplicate"
+
+
+def test_an_edited_text_counts_as_a_copy_only_near_its_original() -> None:
+    whole, edited = profile(*briefs.FERRY), profile("", briefs.cut(briefs.FERRY[1], 0.8) + " " + briefs.MINE[1][:300])
+    shared = similarity.wording(whole, edited)
+    assert shared.contained < 0.85
+    near, far = (similarity.compare(whole, [edited], {}, apart=[days])[0].relation for days in (0, 7))
+    assert near == "duplicate"
+    assert far != "duplicate"
+
+
+def test_names_tell_little_while_few_articles_are_counted() -> None:
+    sig, hashes = signature("", "the tailings at Kirrow", "en"), fingerprints.shingles("the tailings at Kirrow")
+    early, late = (salient(similarity.weigh(sig, {}, total, hashes)) for total in (0, 20_000))
+    name = fingerprints.term_hash("kirrow")
+    assert early[name] < late[name]
