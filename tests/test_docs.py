@@ -292,7 +292,9 @@ def test_the_product_imports_nothing_that_its_image_lacks(supply: ModuleType) ->
     imported = {
         name for top in ("services", "shared") for file in (ROOT / top).rglob("*.py") for name in _imports(file)
     }
-    shipped |= {one.name for one in supply.packages() if one.use == "extra"}  # imported only where the settings ask for it
+    shipped |= {
+        one.name for one in supply.packages() if one.use == "extra"
+    }  # imported only where the settings ask for it
     lacking = {name for name in imported - sys.stdlib_module_names - {"services", "shared"}
                if not {canonicalize_name(one) for one in carriers.get(name, [])} & shipped}  # fmt: skip
     assert {"celery", "lxml"} <= imported
