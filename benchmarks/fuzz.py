@@ -103,14 +103,14 @@ def child(name: str, arguments: list[str]) -> None:
     atheris.Fuzz()
 
 
-def fuzz(name: str, seconds: int, folder: Path) -> dict[str, Any]:
-    """One reader for that long, in a child; what came of it."""
+def fuzz(name: str, seconds: int, folder: Path, seed: int = 0) -> dict[str, Any]:
+    """One reader for that long, in a child; what came of it. The same seed tries the same inputs; 0 takes another each time."""
     corpus, found = folder / name / "corpus", folder / name / "found"
     for made in (corpus, found):
         made.mkdir(parents=True, exist_ok=True)
     _seed(name, corpus)
-    flags = [f"-max_total_time={seconds}", f"-timeout={SLOW_S}", f"-rss_limit_mb={MEMORY_MB}", f"-artifact_prefix={found}/",
-             "-max_len=20000", "-print_final_stats=1", "-close_fd_mask=1"]  # fmt: skip
+    flags = [f"-max_total_time={seconds}", f"-seed={seed}", f"-timeout={SLOW_S}", f"-rss_limit_mb={MEMORY_MB}",
+             f"-artifact_prefix={found}/", "-max_len=20000", "-print_final_stats=1", "-close_fd_mask=1"]  # fmt: skip
     command = [sys.executable, "-m", "benchmarks.fuzz", "--child", name, *flags, str(corpus)]
     done = subprocess.run(
         command, cwd=ROOT, capture_output=True, text=True, errors="replace", timeout=seconds + 120, check=False

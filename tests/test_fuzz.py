@@ -14,5 +14,5 @@ pytest.importorskip("atheris", reason="Atheris has no wheel for this Python or m
 @pytest.mark.slow
 @pytest.mark.parametrize("name", fuzz.SEEDS)
 def test_what_strangers_send_is_read_or_refused(name: str, tmp_path: Path) -> None:
-    found = fuzz.fuzz(name, 2, tmp_path)
+    found = fuzz.fuzz(name, 2, tmp_path, seed=7)
     assert (found["findings"], found["runs"] > 0) == ([], True)
