@@ -76,23 +76,25 @@ def add(
     where = endpoints.place(url)
     endpoints.check_format(format_)
     endpoints.check_filter(filter_)
-    given = {"secret": secret or "", "sign": sign}
-    secrets, shown = subscribing.secrets_of(where.kind, given, os.urandom(32))
+    secrets, shown = subscribing.secrets_of(where.kind, {"secret": secret or "", "sign": sign}, os.urandom(32))
     layout = subscribing.layout_of({"layout": layout or ""}, where.kind)
     if where.kind == "webhook" and not no_check:
         endpoints.check_reachable(opening.settings, url)
-    label = name or where.name
     opening.store(create=True)
     wishes: dict[str, Any] = {"format": format_, "filter": filter_, "backfill": backfill, "coalesce": coalesce, "relinked": relinked,
-                              "status_changes": status_changes,
-                              "concurrency": concurrency, "secrets": vault.seal(opening.settings.folder, secrets),
+                              "status_changes": status_changes, "concurrency": concurrency,
+                              "secrets": vault.seal(opening.settings.folder, secrets),
                               "follow": follow is not False, "per_minute": per_minute or None, "layout": layout,
                               "days": days or 0}  # fmt: skip
+    _tell_added(_added(opening, name or where.name, where, wishes), shown, json_=json_)
+
+
+def _added(opening: Opening, label: str, where: endpoints.Place, wishes: dict[str, Any]) -> dict[str, Any]:
+    """Writes the partner, with who added it, and tells what came of it."""
     with opening.change("add-partner", f"partner {label}", where.url) as (connection, now):
         _, endpoint_id = partners.add_partner(connection, name=label, kind=where.kind, url=where.url, now=now, **wishes)
-    added = {"name": label, "endpoint": endpoint_id, "kind": where.kind, "url": where.url, "format": format_, "days": days or 0,
-             "cannot_hold": endpoint.cannot_hold(format_)}  # fmt: skip
-    _tell_added(added, shown, json_=json_)
+    return {"name": label, "endpoint": endpoint_id, "kind": where.kind, "url": where.url, "format": wishes["format"],
+            "days": wishes["days"], "cannot_hold": endpoint.cannot_hold(wishes["format"])}  # fmt: skip
 
 
 def _tell_added(added: dict[str, Any], secret: str | None, *, json_: bool) -> None:
